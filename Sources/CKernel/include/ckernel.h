@@ -1,0 +1,3 @@
+#ifndef CKERNEL_H
+#define CKERNEL_H
+#endif

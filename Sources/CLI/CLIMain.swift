@@ -1,0 +1,1 @@
+public func cliMain() -> Int32 { 0 }

@@ -1,0 +1,1 @@
+public func daemonMain() -> Int32 { 0 }

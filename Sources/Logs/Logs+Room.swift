@@ -1,0 +1,1 @@
+// The room's first file; its content comes with the room.

@@ -1,0 +1,1 @@
+public func runtimeMain() -> Int32 { 0 }
