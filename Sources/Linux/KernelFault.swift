@@ -18,8 +18,8 @@ public struct KernelFault: Error, Sendable, CustomStringConvertible {
 
     public static func text(of errno: CInt) -> String {
         var buffer = [CChar](repeating: 0, count: 128)
-        guard let text = strerror_r(errno, &buffer, buffer.count) as UnsafeMutablePointer<CChar>? else { return "errno \(errno)" }
-        return String(cString: text)
+        guard strerror_r(errno, &buffer, buffer.count) == 0 else { return "errno \(errno)" }
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     public var description: String {
