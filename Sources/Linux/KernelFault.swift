@@ -32,7 +32,9 @@ public struct KernelFault: Error, Sendable, CustomStringConvertible {
 /// Runs a call that answers -1 and errno; repeats it on EINTR.
 @discardableResult
 @inline(__always)
-public func kernel<T: SignedInteger>(_ call: StaticString, _ detail: @autoclosure () -> String? = nil, _ body: () -> T) throws -> T {
+public func kernel<T: SignedInteger>(_ call: StaticString, _ detail: @autoclosure () -> String? = nil, _ body: () -> T) throws
+    -> T
+{
     while true {
         let result = body()
         if result != -1 { return result }

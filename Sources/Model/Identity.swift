@@ -33,7 +33,9 @@ public struct ObjectID: Sendable, Hashable, CustomStringConvertible {
     /// Nil unless the text is exactly 64 lower-case hexadecimal digits.
     public init?(_ text: String) {
         let utf8 = text.utf8
-        guard utf8.count == 64, utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }) else { return nil }
+        guard utf8.count == 64, utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }) else {
+            return nil
+        }
         self.text = text
     }
 

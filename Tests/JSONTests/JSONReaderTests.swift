@@ -45,6 +45,8 @@ import Testing
 
     @Test func indentationIsGos() throws {
         let value = try JSONValue(json: Array(#"[{"a":[],"b":{},"c":[1]}]"#.utf8))
-        #expect(value.indented() == "[\n    {\n        \"a\": [],\n        \"b\": {},\n        \"c\": [\n            1\n        ]\n    }\n]")
+        #expect(
+            value.indented()
+                == "[\n    {\n        \"a\": [],\n        \"b\": {},\n        \"c\": [\n            1\n        ]\n    }\n]")
     }
 }

@@ -8,6 +8,8 @@ import Testing
     ])
     func textSurvives(_ pair: (String, String)) { #expect(Timestamp(pair.0)?.description == pair.1) }
 
-    @Test(arguments: ["", "2024", "2024-13-01T00:00:00Z", "2024-01-01T00:00:00", "2024-01-01T00:00:00.Z", "9999-01-01T00:00:00Z"])
+    @Test(arguments: [
+        "", "2024", "2024-13-01T00:00:00Z", "2024-01-01T00:00:00", "2024-01-01T00:00:00.Z", "9999-01-01T00:00:00Z",
+    ])
     func otherTextsAreRefused(_ text: String) { #expect(Timestamp(text) == nil) }
 }

@@ -69,7 +69,9 @@ extension ShimConfig: JSONReadable, JSONWritable {
             default: try reader.skip()
             }
         }
-        guard (1...Self.currentVersion).contains(version) else { throw reader.fault("shim configuration has version \(version)") }
+        guard (1...Self.currentVersion).contains(version) else {
+            throw reader.fault("shim configuration has version \(version)")
+        }
         guard let id else { throw reader.fault("id is missing") }
         guard let rootfs else { throw reader.fault("rootfs is missing") }
         self.init(id: id, rootfs: rootfs)
