@@ -40,6 +40,7 @@ def camel(name):
     name = re.sub(r"[^A-Za-z0-9]+(.)?", lambda m: (m.group(1) or "").upper(), name)
     m = re.match(r"^[A-Z]+(?![a-z])|^[A-Z]+(?=[A-Z][a-z])|^[A-Z]", name)
     result = (m.group(0).lower() + name[m.end():]) if m else name
+    if result == "init": return "useInit"
     return f"`{result}`" if result in KEYWORDS else result
 
 

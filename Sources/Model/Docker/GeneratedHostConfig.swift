@@ -28,7 +28,7 @@ extension Docker {
         public var memorySwappiness: Int?
         public var nanoCpus: Int?
         public var oomKillDisable: Bool?
-        public var `init`: Bool?
+        public var useInit: Bool?
         public var pidsLimit: Int?
         public var ulimits: [Ulimit]?
         public var cpuCount: Int?
@@ -106,7 +106,7 @@ extension Docker.HostConfig: JSONReadable, JSONWritable {
             case "MemorySwappiness": self.memorySwappiness = try reader.value()
             case "NanoCpus": self.nanoCpus = try reader.value()
             case "OomKillDisable": self.oomKillDisable = try reader.value()
-            case "Init": self.init = try reader.value()
+            case "Init": self.useInit = try reader.value()
             case "PidsLimit": self.pidsLimit = try reader.value()
             case "Ulimits": self.ulimits = try reader.value()
             case "CpuCount": self.cpuCount = try reader.value()
@@ -182,7 +182,7 @@ extension Docker.HostConfig: JSONReadable, JSONWritable {
             writer.member("MemorySwappiness", memorySwappiness)
             writer.member("NanoCpus", ifPresent: nanoCpus)
             writer.member("OomKillDisable", oomKillDisable)
-            writer.member("Init", ifPresent: `init`)
+            writer.member("Init", ifPresent: useInit)
             writer.member("PidsLimit", pidsLimit)
             writer.member("Ulimits", ulimits)
             writer.member("CpuCount", ifPresent: cpuCount)
