@@ -17,6 +17,9 @@ public struct JSONReader {
     private var depth = 0
     private let maximumDepth: Int
 
+    /// The paths of members that were passed over with `ignore()`: at most 64, in the order of the text.
+    public private(set) var ignored: [String] = []
+
     public init(_ bytes: [UInt8], limits: JSONLimits = JSONLimits()) throws {
         guard bytes.count <= limits.size else {
             throw JSONFault(message: "document of \(bytes.count) bytes is larger than the limit of \(limits.size)")
@@ -65,10 +68,12 @@ public struct JSONReader {
             }
             position += 1
             skipSpace()
+            let known = ignored.count
             do { try member(key, &self) } catch var fault as JSONFault {
                 fault.prepend(key: key)
                 throw fault
             }
+            if ignored.count > known { prependIgnored(from: known, key) }
             if take(UInt8(ascii: ",")) { continue }
             guard take(UInt8(ascii: "}")) else { throw fault("expected ',' or '}', found \(found)") }
             return leave()
@@ -81,10 +86,12 @@ public struct JSONReader {
         if take(UInt8(ascii: "]")) { return leave() }
         var index = 0
         while true {
+            let known = ignored.count
             do { try element(&self) } catch var fault as JSONFault {
                 fault.prepend(index: index)
                 throw fault
             }
+            if ignored.count > known { prependIgnored(from: known, "[\(index)]") }
             index += 1
             if take(UInt8(ascii: ",")) { continue }
             guard take(UInt8(ascii: "]")) else { throw fault("expected ',' or ']', found \(found)") }
@@ -165,6 +172,19 @@ public struct JSONReader {
         case .bool: _ = try bool()
         case .null: if !null() { throw fault("expected a value, found \(found)") }
         case .end, .invalid: throw fault("expected a value, found \(found)")
+        }
+    }
+
+    /// Passes over the value of a member that is not known and notes its path in `ignored`.
+    public mutating func ignore() throws {
+        if ignored.count < 64 { ignored.append("") }
+        try skip()
+    }
+
+    private mutating func prependIgnored(from first: Int, _ part: String) {
+        for index in first..<ignored.count {
+            let path = ignored[index]
+            ignored[index] = path.isEmpty || path.utf8.first == UInt8(ascii: "[") ? part + path : part + "." + path
         }
     }
 
