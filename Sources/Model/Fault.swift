@@ -4,7 +4,7 @@ import JSON
 ///
 /// Linux throws a `KernelFault` (call and errno); the room that knows what was wanted turns it into a `Fault`; the API maps
 /// kinds to HTTP statuses in one place. Clients match some texts, so those are pinned by tests.
-public struct Fault: Error, Sendable, CustomStringConvertible {
+public struct Fault: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Kind: String, Sendable, CaseIterable {
         /// The request itself is wrong (400).
         case invalid
