@@ -1,0 +1,50 @@
+import Model
+
+/// How one engine's networks are laid out. Two engines in one network namespace need different bridge and table names.
+public struct NetworksConfiguration: Sendable {
+    /// The default bridge; at most 15 bytes.
+    public var bridge = "skiff0"
+    /// The nftables table (family inet) that is ours alone.
+    public var table = "skiff"
+    /// The default network's subnet; nil picks the first of `pools` that no route, address or name server of the host touches.
+    public var subnet: IPv4Subnet?
+    public var pools: [IPv4Subnet] = NetworksConfiguration.defaultPools
+    /// Nil takes the smallest of 1500 and the MTU of the default route's link.
+    public var mtu: UInt32?
+    /// Bridged sandboxes, and bare ones (`--network none`), that are kept prepared; 0 makes each on demand.
+    public var warmBridged = 8
+    public var warmBare = 4
+
+    public init() {}
+
+    public static let defaultPools: [IPv4Subnet] = [
+        "172.30.0.0/16", "172.31.0.0/16", "172.29.0.0/16", "172.28.0.0/16", "172.27.0.0/16", "172.26.0.0/16", "10.213.0.0/16",
+        "10.229.0.0/16", "10.87.0.0/16", "192.168.208.0/20", "192.168.224.0/20", "192.168.160.0/20",
+    ].compactMap { IPv4Subnet($0) }
+}
+
+/// A network as it is kept, so that its subnet is the same after a restart.
+public struct NetworkRecord: Sendable, Hashable {
+    public var id: ObjectID
+    public var name: String
+    public var bridge: String
+    public var subnet: IPv4Subnet
+    public var gateway: IPv4Address
+    public var created: Timestamp
+
+    public init(id: ObjectID, name: String, bridge: String, subnet: IPv4Subnet, gateway: IPv4Address, created: Timestamp) {
+        self.id = id
+        self.name = name
+        self.bridge = bridge
+        self.subnet = subnet
+        self.gateway = gateway
+        self.created = created
+    }
+}
+
+/// Where network records are kept. Blocking; called from the service's own thread.
+public protocol NetworkStore: Sendable {
+    func network(named name: String) throws -> NetworkRecord?
+    /// Success means that the record survives a kill of this process.
+    func save(_ record: NetworkRecord) throws
+}

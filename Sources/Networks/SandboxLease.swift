@@ -1,0 +1,67 @@
+import Linux
+import Model
+
+/// What somebody wants to put a container into.
+public struct SandboxRequest: Sendable {
+    public enum Kind: Sendable, Hashable {
+        /// The default bridge.
+        case bridge
+        /// A namespace with loopback only.
+        case none
+    }
+
+    public var id: ObjectID
+    /// The container's name without slash, for messages.
+    public var name: String
+    public var kind: Kind
+    public var ports: [PortRequest]
+    /// A wish for an address of the subnet; nil takes the next free one.
+    public var address: IPv4Address?
+    public var mac: MACAddress?
+
+    public init(
+        id: ObjectID, name: String, kind: Kind = .bridge, ports: [PortRequest] = [], address: IPv4Address? = nil,
+        mac: MACAddress? = nil
+    ) {
+        self.id = id
+        self.name = name
+        self.kind = kind
+        self.ports = ports
+        self.address = address
+        self.mac = mac
+    }
+}
+
+/// A sandbox handed over, ready to be entered. The descriptors are the lease's: they are closed when it goes away, so pass
+/// them to the shim (which keeps its own copies) before dropping the lease. The namespace lives as long as anything holds it.
+public final class SandboxLease: Sendable {
+    public let record: SandboxRecord
+    /// The network namespace; borrowed.
+    public let netns: CInt
+    /// Sockets that hold the published host ports; borrowed. The shim keeps them open (`--hold`) while the container lives.
+    public let reserved: [CInt]
+
+    init(record: SandboxRecord, netns: CInt, reserved: [CInt]) {
+        self.record = record
+        self.netns = netns
+        self.reserved = reserved
+    }
+
+    deinit {
+        for raw in reserved + [netns] { _ = Descriptor(owning: raw) }
+    }
+}
+
+/// Counters of a sandbox's eth0, from the container's point of view.
+public struct InterfaceStatistics: Sendable, Hashable {
+    public var receivedBytes: UInt64 = 0
+    public var receivedPackets: UInt64 = 0
+    public var receivedErrors: UInt64 = 0
+    public var receivedDropped: UInt64 = 0
+    public var sentBytes: UInt64 = 0
+    public var sentPackets: UInt64 = 0
+    public var sentErrors: UInt64 = 0
+    public var sentDropped: UInt64 = 0
+
+    public init() {}
+}
