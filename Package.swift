@@ -81,6 +81,7 @@ let package = Package(
         // Tests: unprivileged, one per room
         tests("JSONTests", ["JSON"]),
         tests("ModelTests", ["Model", "JSON"]),
+        tests("StateTests", ["State", "Model", "JSON"]),
     ],
     swiftLanguageModes: [.v6]
 )
