@@ -1,0 +1,119 @@
+import Linux
+import Model
+
+extension Cgroup {
+    /// Makes the folders and sets the limits. On failure nothing that was made is left.
+    ///
+    /// A folder that is there already is taken over when no process is in it. Not for the systemd driver: see `adopt`.
+    public func create(_ resources: OCI.Resources?) throws -> CgroupEntrance {
+        var made: [String] = []
+        do {
+            for entry in record.entries { try make(entry, &made) }
+            try setUp(resources)
+            return try entrance()
+        } catch {
+            for path in made.reversed() { try? CgroupFile.removeFolder(path) }
+            throw error
+        }
+    }
+
+    /// Limits of a new cgroup: devices are denied unless allowed, whether or not the configuration speaks of them.
+    func setUp(_ resources: OCI.Resources?) throws {
+        try applyDevices(resources?.devices ?? [], isNew: true)
+        if let resources { try applyLimits(resources) }
+    }
+
+    private func make(_ entry: CgroupRecord.Entry, _ made: inout [String]) throws {
+        do {
+            try makeFolder(entry, &made)
+            if entry.isUnified {
+                try enableControllers(entry)
+            } else if entry.controllers.contains("cpuset") {
+                try fillCpuset(entry)
+            }
+        } catch let fault as KernelFault {
+            let hint = fault.isRefused ? "; is the cgroup file system writable here?" : ""
+            throw Fault(.system, "cannot make cgroup \(entry.path)\(hint)", subject: entry.path, cause: fault)
+        }
+    }
+
+    private func makeFolder(_ entry: CgroupRecord.Entry, _ made: inout [String]) throws {
+        do {
+            if try CgroupFile.makeFolder(entry.path) {
+                made.append(entry.path)
+            } else {
+                try checkUnused(entry)
+            }
+        } catch let fault as KernelFault where fault.isMissing {
+            var path = entry.mountPoint
+            for part in entry.path.dropFirst(entry.mountPoint.count).split(separator: "/") {
+                path += "/" + part
+                guard try CgroupFile.makeFolder(path) else { continue }
+                made.append(path)
+                // the children of a folder of our own get its processors and memory nodes by themselves
+                if !entry.isUnified, entry.controllers.contains("cpuset"), path != entry.path {
+                    try CgroupFile.write(path + "/cgroup.clone_children", "1")
+                }
+            }
+        }
+    }
+
+    private func checkUnused(_ entry: CgroupRecord.Entry) throws {
+        let processes = try CgroupFile.read(entry.path + "/cgroup.procs").split(separator: 0x0A)
+        guard processes.isEmpty else {
+            throw Fault(
+                .conflict, "container's cgroup \(entry.path) is not empty: \(processes.count) process(es) found",
+                subject: entry.path)
+        }
+    }
+
+    /// A v1 cpuset without processors or memory nodes takes no process (cpuset(7)): fills it, and its parents, from above.
+    private func fillCpuset(_ entry: CgroupRecord.Entry) throws {
+        for file in ["/cpuset.cpus", "/cpuset.mems"] { _ = try fill(entry.path, file, entry.mountPoint) }
+    }
+
+    private func fill(_ path: String, _ file: String, _ mountPoint: String) throws -> String {
+        let present = try CgroupFile.text(path + file)
+        guard present.isEmpty, path.utf8.count > mountPoint.utf8.count, let slash = path.lastIndex(of: "/") else { return present }
+        let above = try fill(String(path[..<slash]), file, mountPoint)
+        if !above.isEmpty { try CgroupFile.write(path + file, above) }
+        return above
+    }
+
+    /// Switches v2 controllers on from the mount down to the folder's parent. One that cannot be switched on (a parent with
+    /// processes, a threaded parent) stays off: a limit that needs it is refused when it is set.
+    private func enableControllers(_ entry: CgroupRecord.Entry) throws {
+        let wanted = entry.controllers.filter { Self.enabledControllers.contains($0) }
+        if wanted.isEmpty { return }
+        let present = try CgroupFile.text(entry.path + "/cgroup.controllers").split(separator: " ")
+        if wanted.allSatisfy({ controller in present.contains { $0 == controller } }) { return }
+        var path = entry.mountPoint
+        for part in entry.path.dropFirst(entry.mountPoint.count).split(separator: "/") {
+            let file = path + "/cgroup.subtree_control"
+            path += "/" + part
+            do {
+                try CgroupFile.write(file, wanted.map { "+" + $0 }.joined(separator: " "))
+            } catch {
+                for controller in wanted { try? CgroupFile.write(file, "+" + controller) }
+            }
+        }
+    }
+
+    private static let enabledControllers: Set<String> = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma", "misc"]
+
+    /// Gives the v2 folder to the host's user that is root in the container, so that it can make cgroups below (runtime
+    /// specification, "Cgroup ownership"). Only for a new cgroup namespace with a writable cgroup mount.
+    public func delegate(toUser user: UInt32) throws {
+        guard isPureUnified, let entry = unified else { return }
+        do {
+            let files = (try? CgroupFile.text("/sys/kernel/cgroup/delegate")) ?? "cgroup.procs\ncgroup.threads\ncgroup.subtree_control"
+            try CgroupFile.changeOwner(entry.path, user: user, group: UInt32.max)
+            for file in files.split(separator: "\n") {
+                let path = entry.path + "/" + file
+                if CgroupFile.exists(path) { try CgroupFile.changeOwner(path, user: user, group: UInt32.max) }
+            }
+        } catch let fault as KernelFault {
+            throw Fault(.system, "cannot give cgroup \(entry.path) to user \(user)", subject: entry.path, cause: fault)
+        }
+    }
+}
