@@ -84,7 +84,8 @@ struct CgroupPlace: Equatable {
             if part == ".." { _ = parts.popLast() } else { parts.append(part) }
         }
         guard !parts.isEmpty else {
-            throw Fault(.invalid, "linux.cgroupsPath \(text) names the root cgroup, which is not the container's", subject: text)
+            throw Fault(
+                .invalid, "linux.cgroupsPath \(text) names the root cgroup, which is not the container's", subject: text)
         }
         path = "/" + parts.joined(separator: "/")
         isAbsolute = text.hasPrefix("/")

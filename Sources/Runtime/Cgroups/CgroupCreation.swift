@@ -74,7 +74,9 @@ extension Cgroup {
 
     private func fill(_ path: String, _ file: String, _ mountPoint: String) throws -> String {
         let present = try CgroupFile.text(path + file)
-        guard present.isEmpty, path.utf8.count > mountPoint.utf8.count, let slash = path.lastIndex(of: "/") else { return present }
+        guard present.isEmpty, path.utf8.count > mountPoint.utf8.count, let slash = path.lastIndex(of: "/") else {
+            return present
+        }
         let above = try fill(String(path[..<slash]), file, mountPoint)
         if !above.isEmpty { try CgroupFile.write(path + file, above) }
         return above
@@ -106,7 +108,8 @@ extension Cgroup {
     public func delegate(toUser user: UInt32) throws {
         guard isPureUnified, let entry = unified else { return }
         do {
-            let files = (try? CgroupFile.text("/sys/kernel/cgroup/delegate")) ?? "cgroup.procs\ncgroup.threads\ncgroup.subtree_control"
+            let files =
+                (try? CgroupFile.text("/sys/kernel/cgroup/delegate")) ?? "cgroup.procs\ncgroup.threads\ncgroup.subtree_control"
             try CgroupFile.changeOwner(entry.path, user: user, group: UInt32.max)
             for file in files.split(separator: "\n") {
                 let path = entry.path + "/" + file

@@ -25,7 +25,7 @@ extension CgroupLayout {
         var hierarchies: [CgroupHierarchy] = []
         var roots: [String] = []
         for line in mounts.split(separator: 0x0A) {
-            guard let mount = CgroupMount(line) else { continue }
+            guard let mount = CgroupMountLine(line) else { continue }
             var hierarchy = mount.hierarchy
             let key = hierarchy.isUnified ? "" : hierarchy.name.map { "name=\($0)" } ?? hierarchy.controllers.first ?? ""
             hierarchy.own = below(mount.root, own.first { $0.key == key }?.path ?? "/")
@@ -73,7 +73,7 @@ extension CgroupLayout {
 }
 
 /// A line of mountinfo that mounts cgroups.
-private struct CgroupMount {
+private struct CgroupMountLine {
     var root: String
     var hierarchy: CgroupHierarchy
 

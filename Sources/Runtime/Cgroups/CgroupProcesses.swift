@@ -7,7 +7,8 @@ extension Cgroup {
 
     /// The folder in which processes are counted: one that a process cannot leave without the host's help.
     private var census: CgroupRecord.Entry? {
-        isPureUnified ? unified : entry(with: "freezer") ?? entry(with: "devices") ?? entry(with: "pids") ?? record.entries.first
+        isPureUnified
+            ? unified : entry(with: "freezer") ?? entry(with: "devices") ?? entry(with: "pids") ?? record.entries.first
     }
 
     /// Stops every process in the cgroup and below. Success means that all stand still.
@@ -37,7 +38,8 @@ extension Cgroup {
             }
         } catch let fault as KernelFault {
             if !frozen && fault.isMissing { return }
-            throw Fault(.system, "cannot \(frozen ? "freeze" : "thaw") cgroup \(freezer.path)", subject: freezer.path, cause: fault)
+            throw Fault(
+                .system, "cannot \(frozen ? "freeze" : "thaw") cgroup \(freezer.path)", subject: freezer.path, cause: fault)
         }
     }
 
@@ -108,7 +110,9 @@ extension Cgroup {
     public func killAll() throws {
         do {
             if isPureUnified, let path = unified?.path {
-                do { return try CgroupFile.write(path + "/cgroup.kill", "1") } catch let fault as KernelFault where fault.isMissing {}
+                do { return try CgroupFile.write(path + "/cgroup.kill", "1") } catch let fault as KernelFault
+                    where fault.isMissing
+                {}
             }
             // no cgroup.kill (before 5.14, or v1): a frozen cgroup cannot fork while it is shot at
             for attempt in 0..<100 {
