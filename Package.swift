@@ -37,7 +37,7 @@ let package = Package(
         // C
         .target(name: "CKernel"),
         .systemLibrary(name: "CSQLite"),
-        .systemLibrary(name: "CArchive"),
+        .systemLibrary(name: "CCompression"),
         .systemLibrary(name: "CCrypto"),
 
         // Rooms without Foundation, NIO or concurrency
@@ -50,10 +50,9 @@ let package = Package(
 
         // The engine's rooms
         room(
-            "Archive", ["CArchive", "CCrypto", "Linux", "JSON", "Model"],
+            "Archive", ["CCompression", "CCrypto", "Linux", "JSON", "Model"],
             link: [
-                "-l:libarchive.a", "-l:libzstd.a", "-l:liblzma.a", "-l:libbz2.a", "-l:liblz4.a", "-l:libz.a",
-                "-l:libacl.a", "-l:libattr.a", "-l:libnettle.a", "-l:libcrypto.a",
+                "-l:libzstd.a", "-l:liblzma.a", "-l:libbz2.a", "-l:liblz4.a", "-l:libz.a", "-l:libcrypto.a",
             ]),
         room("State", ["CSQLite", "JSON", "Model"], link: ["-l:libsqlite3.a", "-lm"]),
         room("Images", ["Archive", "State", "Linux", "JSON", "Model"]),

@@ -1,3 +1,4 @@
 #ifndef CKERNEL_H
 #define CKERNEL_H
+#include "ckernel_files.h"
 #endif

@@ -1,0 +1,50 @@
+#define _GNU_SOURCE
+#include "ckernel_files.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+
+struct skiff_open_how {
+    uint64_t flags, mode, resolve;
+};
+
+int skiff_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
+    struct skiff_open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
+    return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+}
+
+int skiff_syncfs(int fd) { return syncfs(fd); }
+
+int skiff_begin_writeback(int fd) { return sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); }
+
+ssize_t skiff_copy_file_range(int from, int64_t from_offset, int to, int64_t to_offset, size_t count) {
+    off64_t in = from_offset, out = to_offset;
+    return copy_file_range(from, &in, to, &out, count, 0);
+}
+
+int skiff_fsetxattr(int fd, const char *name, const void *value, size_t size) {
+    return fsetxattr(fd, name, value, size, 0);
+}
+int skiff_lsetxattr(const char *path, const char *name, const void *value, size_t size) {
+    return lsetxattr(path, name, value, size, 0);
+}
+ssize_t skiff_fgetxattr(int fd, const char *name, void *value, size_t size) { return fgetxattr(fd, name, value, size); }
+ssize_t skiff_lgetxattr(const char *path, const char *name, void *value, size_t size) {
+    return lgetxattr(path, name, value, size);
+}
+ssize_t skiff_flistxattr(int fd, char *list, size_t size) { return flistxattr(fd, list, size); }
+ssize_t skiff_llistxattr(const char *path, char *list, size_t size) { return llistxattr(path, list, size); }
+
+uint64_t skiff_makedev(uint32_t major, uint32_t minor) { return makedev(major, minor); }
+uint32_t skiff_major(uint64_t device) { return major(device); }
+uint32_t skiff_minor(uint64_t device) { return minor(device); }
+
+void skiff_trim_heap(void) { malloc_trim(0); }
