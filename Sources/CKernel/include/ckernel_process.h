@@ -1,0 +1,44 @@
+#ifndef CKERNEL_PROCESS_H
+#define CKERNEL_PROCESS_H
+// Processes, namespaces, identities: system calls that glibc hides behind _GNU_SOURCE, varargs or not at all.
+#include <stddef.h>
+#include <stdint.h>
+
+/// clone3(2). `pidfd` may be NULL; `cgroup` is a v2 folder for CLONE_INTO_CGROUP or -1. Answers 0 in the child, which runs on a
+/// copy of the caller's memory as after fork(2).
+int skiff_clone3(uint64_t flags, int exit_signal, int *pidfd, int cgroup);
+int skiff_execveat(int folder, const char *path, char *const *arguments, char *const *environment, int flags);
+int skiff_close_range(unsigned first, unsigned last, unsigned flags);
+int skiff_setns(int descriptor, int flags);
+int skiff_unshare(int flags);
+int skiff_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
+int skiff_capget(int pid, uint32_t sets[6]);
+/// effective, permitted, inheritable: low words 0..2, high words 3..5
+int skiff_capset(const uint32_t sets[6]);
+int skiff_setresuid(uint32_t id);
+int skiff_setresgid(uint32_t id);
+int skiff_setgroups(size_t count, const uint32_t *ids);
+int skiff_pidfd_open(int pid, unsigned flags);
+int skiff_pidfd_send_signal(int pidfd, int signal);
+int skiff_pidfd_getfd(int pidfd, int descriptor);
+/// waitid(2) on a pidfd; `status` becomes the exit code, or the signal with *by_signal set. Answers 1, 0 with no_hang and no end, -1.
+int skiff_wait_pidfd(int pidfd, int no_hang, int *status, int *by_signal);
+/// waitpid(2): the pid, 0 with no_hang and nothing to reap, -1.
+int skiff_wait_pid(int pid, int no_hang, int *status, int *by_signal);
+int skiff_prlimit(int pid, int resource, uint64_t soft, uint64_t hard);
+int skiff_getrlimit(int resource, uint64_t *soft, uint64_t *hard);
+int skiff_sethostname(const char *name, size_t count);
+int skiff_setdomainname(const char *name, size_t count);
+int skiff_join_session_keyring(const char *name);
+int skiff_keyctl_set_permissions(int key, uint32_t bits);
+int skiff_keyctl_describe(int key, char *buffer, size_t count);
+int skiff_personality(unsigned long persona);
+int skiff_set_mempolicy(int mode, const unsigned long *nodes, unsigned long maximum);
+int skiff_ioprio_set(int pid, int value);
+int skiff_sched_setaffinity(int pid, size_t bytes, const unsigned long *mask);
+int skiff_sched_setattr(int pid, uint32_t policy, uint64_t flags, int32_t nice, uint32_t priority, uint64_t runtime,
+                        uint64_t deadline, uint64_t period);
+/// CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds.
+int64_t skiff_clock_monotonic(void);
+int64_t skiff_clock_realtime(void);
+#endif

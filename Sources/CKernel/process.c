@@ -1,0 +1,140 @@
+#define _GNU_SOURCE
+#include "ckernel_process.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+int skiff_clone3(uint64_t flags, int exit_signal, int *pidfd, int cgroup) {
+    struct clone_args arguments;
+    memset(&arguments, 0, sizeof arguments);
+    arguments.flags = flags;
+    arguments.exit_signal = (uint64_t)exit_signal;
+    if (pidfd) {
+        arguments.flags |= CLONE_PIDFD;
+        arguments.pidfd = (uint64_t)(uintptr_t)pidfd;
+    }
+    if (cgroup >= 0) {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = (uint64_t)cgroup;
+    }
+    return (int)syscall(SYS_clone3, &arguments, sizeof arguments);
+}
+
+int skiff_execveat(int folder, const char *path, char *const *arguments, char *const *environment, int flags) {
+    return (int)syscall(SYS_execveat, folder, path, arguments, environment, flags);
+}
+
+int skiff_close_range(unsigned first, unsigned last, unsigned flags) {
+    return (int)syscall(SYS_close_range, first, last, flags);
+}
+
+int skiff_setns(int descriptor, int flags) { return setns(descriptor, flags); }
+int skiff_unshare(int flags) { return unshare(flags); }
+int skiff_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) {
+    return prctl(option, a, b, c, d);
+}
+
+int skiff_capget(int pid, uint32_t sets[6]) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = pid};
+    return (int)syscall(SYS_capget, &header, sets);
+}
+
+int skiff_capset(const uint32_t sets[6]) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    return (int)syscall(SYS_capset, &header, sets);
+}
+
+// Raw calls: glibc's would tell the other threads, and there is one.
+int skiff_setresuid(uint32_t id) { return (int)syscall(SYS_setresuid, id, id, id); }
+int skiff_setresgid(uint32_t id) { return (int)syscall(SYS_setresgid, id, id, id); }
+int skiff_setgroups(size_t count, const uint32_t *ids) { return (int)syscall(SYS_setgroups, count, ids); }
+
+int skiff_pidfd_open(int pid, unsigned flags) { return (int)syscall(SYS_pidfd_open, pid, flags); }
+int skiff_pidfd_send_signal(int pidfd, int signal) { return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0); }
+int skiff_pidfd_getfd(int pidfd, int descriptor) { return (int)syscall(SYS_pidfd_getfd, pidfd, descriptor, 0); }
+
+static int wait_for(int type, int id, int no_hang, int *status, int *by_signal) {
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    if (waitid((idtype_t)type, (id_t)id, &info, WEXITED | (no_hang ? WNOHANG : 0)) < 0) return -1;
+    if (info.si_pid == 0) return 0;
+    *by_signal = info.si_code != CLD_EXITED;
+    *status = info.si_status;
+    return info.si_pid;
+}
+
+int skiff_wait_pidfd(int pidfd, int no_hang, int *status, int *by_signal) {
+    int pid = wait_for(3 /* P_PIDFD */, pidfd, no_hang, status, by_signal);
+    return pid > 0 ? 1 : pid;
+}
+
+int skiff_wait_pid(int pid, int no_hang, int *status, int *by_signal) {
+    return pid < 0 ? wait_for(P_ALL, 0, no_hang, status, by_signal) : wait_for(P_PID, pid, no_hang, status, by_signal);
+}
+
+int skiff_prlimit(int pid, int resource, uint64_t soft, uint64_t hard) {
+    struct rlimit limit = {.rlim_cur = soft, .rlim_max = hard};
+    return prlimit(pid, (enum __rlimit_resource)resource, &limit, NULL);
+}
+
+int skiff_getrlimit(int resource, uint64_t *soft, uint64_t *hard) {
+    struct rlimit limit;
+    if (prlimit(0, (enum __rlimit_resource)resource, NULL, &limit) < 0) return -1;
+    *soft = limit.rlim_cur;
+    *hard = limit.rlim_max;
+    return 0;
+}
+
+int skiff_sethostname(const char *name, size_t count) { return sethostname(name, count); }
+int skiff_setdomainname(const char *name, size_t count) { return setdomainname(name, count); }
+
+int skiff_join_session_keyring(const char *name) { return (int)syscall(SYS_keyctl, 1 /* JOIN_SESSION_KEYRING */, name); }
+int skiff_keyctl_set_permissions(int key, uint32_t bits) { return (int)syscall(SYS_keyctl, 5 /* SETPERM */, key, bits); }
+int skiff_keyctl_describe(int key, char *buffer, size_t count) {
+    return (int)syscall(SYS_keyctl, 6 /* DESCRIBE */, key, buffer, count);
+}
+
+int skiff_personality(unsigned long persona) { return personality(persona); }
+
+int skiff_set_mempolicy(int mode, const unsigned long *nodes, unsigned long maximum) {
+    return (int)syscall(SYS_set_mempolicy, mode, nodes, maximum);
+}
+
+int skiff_ioprio_set(int pid, int value) { return (int)syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, pid, value); }
+
+int skiff_sched_setaffinity(int pid, size_t bytes, const unsigned long *mask) {
+    return (int)syscall(SYS_sched_setaffinity, pid, bytes, mask);
+}
+
+int skiff_sched_setattr(int pid, uint32_t policy, uint64_t flags, int32_t nice, uint32_t priority, uint64_t runtime,
+                        uint64_t deadline, uint64_t period) {
+    // sched_setattr(2): struct sched_attr, version 0
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes = {48, policy, flags, nice, priority, runtime, deadline, period};
+    return (int)syscall(SYS_sched_setattr, pid, &attributes, 0);
+}
+
+static int64_t now(clockid_t clock) {
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+int64_t skiff_clock_monotonic(void) { return now(CLOCK_MONOTONIC); }
+int64_t skiff_clock_realtime(void) { return now(CLOCK_REALTIME); }
