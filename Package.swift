@@ -77,7 +77,10 @@ let package = Package(
             name: "skiffd", dependencies: ["Daemon"], path: "Sources/Executables/skiffd", swiftSettings: strict,
             linkerSettings: [.unsafeFlags(["-static-stdlib"])]),
 
-        // Tests: unprivileged, one per room
+        // Tests: unprivileged, one target per room; what needs root is in Integration
+        .target(name: "TestSupport", path: "Tests/Support", exclude: ["leak-check.py"], swiftSettings: strict),
+        tests("HouseTests", []),
+        tests("Integration", ["TestSupport", "Linux", "Logs", "Runtime", "JSON", "Model"]),
         tests("JSONTests", ["JSON"]),
         tests("ModelTests", ["Model", "JSON"]),
         tests("StateTests", ["State", "Model", "JSON"]),

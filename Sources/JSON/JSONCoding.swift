@@ -87,7 +87,8 @@ extension Dictionary: JSONReadable where Key == String, Value: JSONReadable {
     public init(from reader: inout JSONReader) throws {
         self = [:]
         if reader.null() { return }
-        try reader.object { key, reader in self[key] = try reader.value() }
+        // not by subscript: a null value of a nullable type is a member too
+        try reader.object { key, reader in updateValue(try reader.value(), forKey: key) }
     }
 }
 
