@@ -77,7 +77,7 @@ extension SchemaPart {
 extension Transaction {
     private static let columns = "id, name, owner, created, image, config, state, removing"
 
-    private static func record(_ row: borrowing Row) throws -> ContainerRecord {
+    private static func record(_ row: Row) throws -> ContainerRecord {
         ContainerRecord(
             id: try row.objectID(0), name: row.text(1), owner: Owner(uid: UInt32(truncatingIfNeeded: row.integer(2))),
             created: row.timestamp(3), imageID: row.text(4), config: row.blob(5), state: row.blob(6), removing: row.bool(7))

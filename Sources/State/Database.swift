@@ -38,13 +38,13 @@ public final class Database: Sendable {
     }
 
     /// Reads, in one consistent view. Microseconds: may be called from an actor.
-    public func read<T: Sendable>(_ body: (borrowing Transaction) throws -> T) throws -> T {
+    public func read<T: Sendable>(_ body: (Transaction) throws -> T) throws -> T {
         try connection.withLock { connection in try connection.transaction(begin: "BEGIN", body) }
     }
 
     /// Writes in one transaction of the fast class. All or nothing: an error thrown by `body` undoes everything.
     @discardableResult
-    public func write<T: Sendable>(_ body: (borrowing Transaction) throws -> T) throws -> T {
+    public func write<T: Sendable>(_ body: (Transaction) throws -> T) throws -> T {
         try connection.withLock { connection in try connection.transaction(begin: "BEGIN IMMEDIATE", body) }
     }
 
@@ -52,7 +52,7 @@ public final class Database: Sendable {
     /// committed, though not known to be on the disk.
     @discardableResult
     public func write<T: Sendable>(
-        _ durability: Durability, _ body: (borrowing Transaction) throws -> T
+        _ durability: Durability, _ body: (Transaction) throws -> T
     ) async throws -> T {
         let result = try write(body)
         if durability == .durable { try await sync() }
@@ -151,7 +151,7 @@ final class SQLiteConnection: @unchecked Sendable {
         guard code == SQLITE_OK else { throw fault(code, sql) }
     }
 
-    func transaction<T>(begin: String, _ body: (borrowing Transaction) throws -> T) throws -> T {
+    func transaction<T>(begin: String, _ body: (Transaction) throws -> T) throws -> T {
         try execute(begin)
         do {
             let result = try body(Transaction(connection: self))
@@ -165,7 +165,7 @@ final class SQLiteConnection: @unchecked Sendable {
     }
 
     /// Runs a statement to its end; `row` sees each row.
-    func run(_ sql: String, _ values: [SQLValue], _ row: (borrowing Row) throws -> Void) throws {
+    func run(_ sql: String, _ values: [SQLValue], _ row: (Row) throws -> Void) throws {
         let statement = try prepared(sql)
         defer {
             sqlite3_reset(statement)

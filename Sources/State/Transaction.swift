@@ -2,7 +2,8 @@ import CSQLite
 import Model
 
 /// A transaction in progress. Lives only inside the closure that `Database` hands it to.
-public struct Transaction: ~Copyable {
+/// Copyable, with plain parameters: the 6.3 optimizer crashes on closures that borrow a noncopyable value (GenericSpecializer).
+public struct Transaction {
     let connection: SQLiteConnection
 
     /// Runs a statement that yields nothing; answers how many rows it changed.
@@ -14,17 +15,17 @@ public struct Transaction: ~Copyable {
     }
 
     /// All rows, read by `map`. `map` must not run the same statement again.
-    public func rows<T>(_ sql: String, _ values: (any SQLBindable)?..., map: (borrowing Row) throws -> T) throws -> [T] {
+    public func rows<T>(_ sql: String, _ values: (any SQLBindable)?..., map: (Row) throws -> T) throws -> [T] {
         var result: [T] = []
         try connection.run(sql, values.map(\.sqlValue)) { row in result.append(try map(row)) }
         return result
     }
 
     /// The first row, or nil where there is none.
-    public func first<T>(_ sql: String, _ values: (any SQLBindable)?..., map: (borrowing Row) throws -> T) throws -> T? {
-        var result: T?
-        try connection.run(sql, values.map(\.sqlValue)) { row in if result == nil { result = try map(row) } }
-        return result
+    public func first<T>(_ sql: String, _ values: (any SQLBindable)?..., map: (Row) throws -> T) throws -> T? {
+        var found: [T] = []
+        try connection.run(sql, values.map(\.sqlValue)) { row in if found.isEmpty { found.append(try map(row)) } }
+        return found.first
     }
 
     /// The rowid that the last INSERT made.
@@ -32,7 +33,7 @@ public struct Transaction: ~Copyable {
 }
 
 /// The row that a statement stands at. Columns count from zero.
-public struct Row: ~Copyable {
+public struct Row {
     let statement: OpaquePointer
 
     /// 0 where the column is NULL.

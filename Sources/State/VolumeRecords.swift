@@ -27,7 +27,7 @@ public struct VolumeRecord: Sendable, Equatable {
 extension Transaction {
     private static let columns = "name, owner, created, anonymous, config, populated"
 
-    private static func record(_ row: borrowing Row) -> VolumeRecord {
+    private static func record(_ row: Row) -> VolumeRecord {
         VolumeRecord(
             name: row.text(0), owner: Owner(uid: UInt32(truncatingIfNeeded: row.integer(1))), created: row.timestamp(2),
             anonymous: row.bool(3), config: row.blob(4), populated: row.bool(5))

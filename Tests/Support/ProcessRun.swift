@@ -21,7 +21,8 @@ public final class RunningProcess {
         var pipes: [CInt] = []
         for _ in 0..<3 {
             var pair: [CInt] = [0, 0]
-            guard pipe2(&pair, O_CLOEXEC) == 0 else { throw SetupFailure("pipe2: errno \(errno)") }
+            guard pipe(&pair) == 0 else { throw SetupFailure("pipe: errno \(errno)") }
+            for end in pair { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
             pipes += pair
         }
         var actions = posix_spawn_file_actions_t()
@@ -30,7 +31,7 @@ public final class RunningProcess {
         posix_spawn_file_actions_adddup2(&actions, pipes[0], 0)
         posix_spawn_file_actions_adddup2(&actions, pipes[3], 1)
         posix_spawn_file_actions_adddup2(&actions, pipes[5], 2)
-        if let directory { posix_spawn_file_actions_addchdir_np(&actions, directory) }
+        let arguments = directory.map { ["/usr/bin/env", "-C", $0] + arguments } ?? arguments
         var words: [String] = []
         var index = 0
         while let entry = environ[index] {

@@ -1,5 +1,4 @@
 import Glibc
-import Testing
 
 /// A folder of a test's own and the undoing of what it did, last thing first.
 public final class Scratch {
