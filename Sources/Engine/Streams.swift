@@ -64,11 +64,4 @@ public struct HijackOffer: Sendable {
 }
 
 /// The `filters` of a list, prune or events request: key to wanted values, any of which may match; all keys must match.
-public struct Filters: Sendable, Equatable {
-    public var values: [String: [String]]
-
-    public init(_ values: [String: [String]] = [:]) { self.values = values }
-
-    public subscript(_ key: String) -> [String] { values[key] ?? [] }
-    public var isEmpty: Bool { values.isEmpty }
-}
+public typealias Filters = Docker.Filters

@@ -5,34 +5,25 @@ extension Docker {
     ///
     /// Reads both forms that clients send: `{"status":["running"]}` and, older, `{"status":{"running":true}}`.
     public struct Filters: Sendable, Hashable {
-        public private(set) var values: [String: Set<String>]
+        public var values: [String: [String]]
 
-        public init(_ values: [String: Set<String>] = [:]) { self.values = values }
+        public init(_ values: [String: [String]] = [:]) { self.values = values }
 
         public var isEmpty: Bool { values.isEmpty }
         public var keys: [String] { values.keys.sorted() }
 
-        /// The values of a key, sorted; empty when it was not asked for.
-        public func get(_ key: String) -> [String] { values[key].map { $0.sorted() } ?? [] }
-
-        public func contains(_ key: String) -> Bool { values[key] != nil }
-
-        public func contains(_ key: String, _ value: String) -> Bool { values[key]?.contains(value) ?? false }
-
-        public mutating func add(_ key: String, _ value: String) { values[key, default: []].insert(value) }
-
-        public mutating func remove(_ key: String) { values[key] = nil }
+        /// The values of a key; empty when it was not asked for.
+        public subscript(_ key: String) -> [String] { values[key] ?? [] }
 
         /// True when the key was not asked for or one of its values is exactly this (Go's ExactMatch).
         public func matches(_ key: String, exactly value: String) -> Bool {
-            guard let wanted = values[key], !wanted.isEmpty else { return true }
-            return wanted.contains(value)
+            let wanted = self[key]
+            return wanted.isEmpty || wanted.contains(value)
         }
 
         /// True when the key was not asked for or every wanted `k` or `k=v` is in the map (Go's MatchKVList).
         public func matches(_ key: String, in map: [String: String]) -> Bool {
-            guard let wanted = values[key], !wanted.isEmpty else { return true }
-            return wanted.allSatisfy { word in
+            self[key].allSatisfy { word in
                 guard let equals = word.firstIndex(of: "=") else { return map[word] != nil }
                 return map[String(word[..<equals])] == String(word[word.index(after: equals)...])
             }
@@ -45,7 +36,9 @@ extension Docker {
             guard let wanted = values[key] else { return nil }
             let isTrue = wanted.contains("1") || wanted.contains("true")
             let isFalse = wanted.contains("0") || wanted.contains("false")
-            guard isTrue != isFalse else { throw Fault(.invalid, "invalid filter '\(key)=\(get(key))'") }
+            guard isTrue != isFalse else {
+                throw Fault(.invalid, "invalid filter '\(key)=\(wanted.joined(separator: ","))'")
+            }
             return isTrue
         }
 
@@ -61,18 +54,16 @@ extension Docker.Filters: JSONReadable, JSONWritable {
         self.init()
         if reader.null() { return }
         try reader.object { key, reader in
-            var set = Set<String>()
+            var wanted: [String] = []
             switch reader.next {
-            case .array: set = Set(try reader.value([String].self))
-            case .string: set = [try reader.string()]
+            case .array: wanted = try reader.value()
+            case .string: wanted = [try reader.string()]
             case .null: _ = reader.null()
-            default: try reader.object { value, reader in if try reader.bool() { set.insert(value) } }
+            default: try reader.object { value, reader in if try reader.bool() { wanted.append(value) } }
             }
-            self.values[key, default: []].formUnion(set)
+            self.values[key] = Set(wanted).sorted()
         }
     }
 
-    public func write(to writer: inout JSONWriter) {
-        writer.object { writer in for key in keys { writer.member(key, get(key)) } }
-    }
+    public func write(to writer: inout JSONWriter) { values.write(to: &writer) }
 }
