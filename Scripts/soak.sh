@@ -1,0 +1,7 @@
+#!/bin/bash
+# soak.sh - storms of random kills: the engine is ended with SIGKILL at random moments while clients start, stop and remove
+# containers; after each the books must balance. SOAK_SECONDS (default 600).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ "$(id -u)" = 0 ] || { echo "soak: needs root" >&2; exit 1; }
+exec unshare --mount --net --ipc --propagation private bash -c 'ip link set lo up; exec python3 Tests/Support/soak.py'
