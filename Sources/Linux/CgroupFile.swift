@@ -120,5 +120,6 @@ extension KernelFault {
     public var isInvalid: Bool { errno == EINVAL }
     public var isRefused: Bool { errno == EACCES || errno == EPERM || errno == EROFS }
     public var isUnsupported: Bool { errno == EOPNOTSUPP || errno == ENOSYS }
+    public var isOutOfRange: Bool { errno == ERANGE || errno == EOVERFLOW }
     public var isNoSpace: Bool { errno == ENOSPC }
 }

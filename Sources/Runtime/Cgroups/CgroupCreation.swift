@@ -9,6 +9,7 @@ extension Cgroup {
         var made: [String] = []
         do {
             for entry in record.entries { try make(entry, &made) }
+            if !isPureUnified, let resources { try enableNeeded(resources) }
             try setUp(resources)
             return try entrance()
         } catch {
@@ -26,9 +27,9 @@ extension Cgroup {
     private func make(_ entry: CgroupRecord.Entry, _ made: inout [String]) throws {
         do {
             try makeFolder(entry, &made)
-            if entry.isUnified {
-                try enableControllers(entry)
-            } else if entry.controllers.contains("cpuset") {
+            if isPureUnified {
+                try enableControllers(entry, entry.controllers.filter { Self.enabledControllers.contains($0) })
+            } else if !entry.isUnified, entry.controllers.contains("cpuset") {
                 try fillCpuset(entry)
             }
         } catch let fault as KernelFault {
@@ -84,8 +85,7 @@ extension Cgroup {
 
     /// Switches v2 controllers on from the mount down to the folder's parent. One that cannot be switched on (a parent with
     /// processes, a threaded parent) stays off: a limit that needs it is refused when it is set.
-    private func enableControllers(_ entry: CgroupRecord.Entry) throws {
-        let wanted = entry.controllers.filter { Self.enabledControllers.contains($0) }
+    private func enableControllers(_ entry: CgroupRecord.Entry, _ wanted: [String]) throws {
         if wanted.isEmpty { return }
         let present = try CgroupFile.text(entry.path + "/cgroup.controllers").split(separator: " ")
         if wanted.allSatisfy({ controller in present.contains { $0 == controller } }) { return }
@@ -98,6 +98,18 @@ extension Cgroup {
             } catch {
                 for controller in wanted { try? CgroupFile.write(file, "+" + controller) }
             }
+        }
+    }
+
+    /// On a hybrid machine v2's controllers are switched on only for who asks for them: one in use cannot be mounted as v1.
+    func enableNeeded(_ resources: OCI.Resources) throws {
+        guard let entry = unified else { return }
+        var names = Set(resources.unified.keys.map { String($0.prefix { $0 != "." }) })
+        if !resources.hugepageLimits.isEmpty { names.insert("hugetlb") }
+        if !resources.rdma.isEmpty { names.insert("rdma") }
+        let wanted = entry.controllers.filter { names.contains($0) && Self.enabledControllers.contains($0) }
+        do { try enableControllers(entry, wanted) } catch let fault as KernelFault {
+            throw Fault(.system, "cannot switch on controllers of cgroup \(entry.path)", subject: entry.path, cause: fault)
         }
     }
 
