@@ -8,19 +8,6 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#ifndef SYS_openat2
-#define SYS_openat2 437
-#endif
-
-struct skiff_open_how {
-    uint64_t flags, mode, resolve;
-};
-
-int skiff_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
-    struct skiff_open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
-    return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
-}
-
 int skiff_syncfs(int fd) { return syncfs(fd); }
 
 int skiff_begin_writeback(int fd) { return sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); }

@@ -5,8 +5,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-// openat2(2) with RESOLVE_* flags; -1 and errno.
-int skiff_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 // syncfs(2)
 int skiff_syncfs(int fd);
 // sync_file_range(2) SYNC_FILE_RANGE_WRITE on the whole file: begin writing, wait for nothing.
