@@ -66,6 +66,10 @@ int skiff_status_at(int folder, const char *path, int flags, struct skiff_status
     return 0;
 }
 
+int skiff_readlink(int folder, const char *path, void *buffer, size_t count) {
+    return (int)readlinkat(folder, path, buffer, count);
+}
+int skiff_getcwd(void *buffer, size_t count) { return (int)syscall(SYS_getcwd, buffer, count); }
 int64_t skiff_sendfile(int to, int from, uint64_t count) { return sendfile(to, from, NULL, count); }
 int skiff_memfd_create(const char *name, unsigned flags) { return memfd_create(name, flags); }
 int skiff_add_seals(int memfd) {

@@ -26,6 +26,9 @@ struct skiff_status {
 };
 /// fstatat(2)
 int skiff_status_at(int folder, const char *path, int flags, struct skiff_status *status);
+int skiff_readlink(int folder, const char *path, void *buffer, size_t count);
+/// getcwd(2) itself: the length with the final NUL.
+int skiff_getcwd(void *buffer, size_t count);
 int64_t skiff_sendfile(int to, int from, uint64_t count);
 int skiff_memfd_create(const char *name, unsigned flags);
 int skiff_add_seals(int memfd);
