@@ -101,7 +101,7 @@ public enum Signals {
 }
 
 /// Time, in nanoseconds.
-public enum Clock {
+public enum KernelClock {
     public static var monotonic: Int64 { skiff_clock_monotonic() }
     /// Since 1970.
     public static var realtime: Int64 { skiff_clock_realtime() }
