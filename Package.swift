@@ -78,7 +78,7 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-static-stdlib"])]),
 
         // Tests: unprivileged, one target per room; what needs root is in Integration
-        .target(name: "TestSupport", path: "Tests/Support", exclude: ["leak-check.py"], swiftSettings: strict),
+        .target(name: "TestSupport", path: "Tests/Support", exclude: ["leak-check.py", "soak.py"], swiftSettings: strict),
         tests("HouseTests", []),
         tests("Integration", ["TestSupport", "Linux", "Logs", "Runtime", "JSON", "Model"]),
         tests("JSONTests", ["JSON"]),
