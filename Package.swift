@@ -83,6 +83,8 @@ let package = Package(
         tests("Integration", ["TestSupport", "Linux", "Logs", "Runtime", "JSON", "Model"]),
         tests("JSONTests", ["JSON"]),
         tests("ModelTests", ["Model", "JSON"]),
+        tests("LinuxTests", ["Linux", "Model"]),
+        tests("LogsTests", ["Logs", "Linux", "Model"]),
         tests("StateTests", ["State", "Model", "JSON"]),
     ],
     swiftLanguageModes: [.v6]

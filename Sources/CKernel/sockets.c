@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -209,6 +210,18 @@ static int64_t now(clockid_t clock) {
 
 int64_t ck_clock_realtime(void) { return now(CLOCK_REALTIME); }
 int64_t ck_clock_monotonic(void) { return now(CLOCK_MONOTONIC); }
+
+int ck_watch_folder(const char *path) {
+    int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (fd < 0) return -1;
+    if (inotify_add_watch(fd, path, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) < 0) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return -1;
+    }
+    return fd;
+}
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21

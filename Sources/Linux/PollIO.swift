@@ -11,55 +11,58 @@ public enum IOResult: Equatable, Sendable {
     case end
 }
 
-/// Reads what is there, up to the buffer's size. A pty whose last user has gone (EIO) and a lost connection are an end. read(2)
-public func readSome(_ descriptor: CInt, into buffer: UnsafeMutableRawBufferPointer) throws -> IOResult {
-    while true {
-        let count = read(descriptor, buffer.baseAddress, buffer.count)
-        if count > 0 { return .moved(count) }
-        if count == 0 { return .end }
-        switch errno {
-        case EINTR: continue
-        case EAGAIN: return .wouldBlock
-        case EIO, ECONNRESET, ENOTCONN, EPIPE, ETIMEDOUT: return .end
-        default: throw KernelFault("read", errno: errno)
+/// Reading and writing in a loop that must not block.
+public enum PollIO {
+    /// Reads what is there, up to the buffer's size. A pty whose last user has gone (EIO) and a lost connection are an end. read(2)
+    public static func read(_ descriptor: CInt, into buffer: UnsafeMutableRawBufferPointer) throws -> IOResult {
+        while true {
+            let count = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+            if count > 0 { return .moved(count) }
+            if count == 0 { return .end }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN: return .wouldBlock
+            case EIO, ECONNRESET, ENOTCONN, EPIPE, ETIMEDOUT: return .end
+            default: throw KernelFault("read", errno: errno)
+            }
         }
     }
-}
 
-/// Writes what fits. The caller has a SIGPIPE handler or does not mind. write(2)
-public func writeSome(_ descriptor: CInt, _ bytes: UnsafeRawBufferPointer) throws -> IOResult {
-    guard bytes.count > 0 else { return .moved(0) }
-    while true {
-        let count = write(descriptor, bytes.baseAddress, bytes.count)
-        if count >= 0 { return .moved(count) }
-        switch errno {
-        case EINTR: continue
-        case EAGAIN: return .wouldBlock
-        case EPIPE, ECONNRESET, EIO, ENOTCONN, ETIMEDOUT: return .end
-        default: throw KernelFault("write", errno: errno)
+    /// Writes what fits. The caller has a SIGPIPE handler or does not mind. write(2)
+    public static func write(_ descriptor: CInt, _ bytes: UnsafeRawBufferPointer) throws -> IOResult {
+        guard bytes.count > 0 else { return .moved(0) }
+        while true {
+            let count = Glibc.write(descriptor, bytes.baseAddress, bytes.count)
+            if count >= 0 { return .moved(count) }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN: return .wouldBlock
+            case EPIPE, ECONNRESET, EIO, ENOTCONN, ETIMEDOUT: return .end
+            default: throw KernelFault("write", errno: errno)
+            }
         }
     }
-}
 
-/// Writes all of it to a blocking descriptor. write(2)
-public func writeAll(_ bytes: [UInt8], to descriptor: CInt) throws {
-    try bytes.withUnsafeBytes { buffer in
-        var rest = buffer[...]
-        while !rest.isEmpty {
-            let part = UnsafeRawBufferPointer(rebasing: rest)
-            let count = try kernel("write") { write(descriptor, part.baseAddress, part.count) }
-            rest = rest.dropFirst(count)
+    /// Writes all of it to a blocking descriptor. write(2)
+    public static func writeAll(_ bytes: [UInt8], to descriptor: CInt) throws {
+        try bytes.withUnsafeBytes { buffer in
+            var rest = buffer[...]
+            while !rest.isEmpty {
+                let part = UnsafeRawBufferPointer(rebasing: rest)
+                let count = try kernel("write") { Glibc.write(descriptor, part.baseAddress, part.count) }
+                rest = rest.dropFirst(count)
+            }
         }
     }
-}
 
-/// fcntl(2) F_SETFL
-public func setNonblocking(_ descriptor: CInt, _ on: Bool = true) throws {
-    try kernel("fcntl F_SETFL") { ck_set_nonblocking(descriptor, on ? 1 : 0) }
-}
+    /// fcntl(2) F_SETFL
+    public static func setNonblocking(_ descriptor: CInt, _ on: Bool = true) throws {
+        try kernel("fcntl F_SETFL") { ck_set_nonblocking(descriptor, on ? 1 : 0) }
+    }
 
-/// No more bytes will be written to a socket; the other end reads an end. shutdown(2)
-public func shutdownWrite(_ socket: CInt) { _ = shutdown(socket, CInt(SHUT_WR)) }
+    /// No more bytes will be written to a socket; the other end reads an end. shutdown(2)
+    public static func shutdownWrite(_ socket: CInt) { _ = shutdown(socket, CInt(SHUT_WR)) }
+}
 
 /// A pipe, both ends close-on-exec. pipe(2)
 public struct Pipe: ~Copyable {

@@ -45,7 +45,7 @@ public enum SeqPacket {
         try kernel("fchmod", path) { fchmod(socket.raw, 0o600) }
         try kernel("bind", path) { ck_unix_bind(socket.raw, place.address) }
         try kernel("listen", path) { Glibc.listen(socket.raw, backlog) }
-        try setNonblocking(socket.raw)
+        try PollIO.setNonblocking(socket.raw)
         return socket
     }
 
@@ -54,7 +54,7 @@ public enum SeqPacket {
         let place = try Place(path)
         let socket = Descriptor(owning: try kernel("socket") { ck_seqpacket_socket() })
         try kernel("connect", path) { ck_unix_connect(socket.raw, place.address) }
-        try setNonblocking(socket.raw)
+        try PollIO.setNonblocking(socket.raw)
         return socket
     }
 
@@ -97,7 +97,7 @@ public enum SeqPacket {
     /// Bytes in a sealed memory file. memfd_create(2)
     private static func memoryFile(_ bytes: [UInt8]) throws -> Descriptor {
         let file = Descriptor(owning: try kernel("memfd_create") { ck_memfd("message") })
-        try writeAll(bytes, to: file.raw)
+        try PollIO.writeAll(bytes, to: file.raw)
         try kernel("fcntl F_ADD_SEALS") { ck_seal(file.raw) }
         return file
     }

@@ -57,8 +57,8 @@ import Testing
     }
 
     @Test func pathsLongerThanAnAddressWork() throws {
-        let folder = try temporaryFolder("seqpacket") + "/" + String(repeating: "d", count: 200)
-        try makeFolder(folder)
+        let folder = try SmallFile.temporaryFolder("seqpacket") + "/" + String(repeating: "d", count: 200)
+        try SmallFile.makeFolder(folder)
         let path = folder + "/shim.sock"
         let listener = try SeqPacket.listen(at: path)
         #expect(try SeqPacket.accept(listener.raw) == nil)

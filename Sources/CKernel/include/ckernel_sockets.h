@@ -48,6 +48,8 @@ int ck_set_subreaper(void);
 int ck_set_window_size(int fd, unsigned short columns, unsigned short rows);
 int64_t ck_clock_realtime(void);
 int64_t ck_clock_monotonic(void);
+/// A non-blocking inotify(7) descriptor that watches one folder for files modified, made, renamed or removed in it.
+int ck_watch_folder(const char *path);
 /// Gives back what an idle process does not need: free heap, the pages of its text, its data to swap or page cache. madvise(2)
 void ck_release_memory(void);
 
