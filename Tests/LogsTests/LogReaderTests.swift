@@ -95,8 +95,10 @@ import Testing
         }
         var found: [Int] = []
         while let record = try reader.next() { found += numbers([record]) }
+        // What its own file still holds, then the oldest that is left; never twice, never backwards
         #expect(found.last == 999)
-        #expect(found == Array((found.first ?? 0)...999))
+        let grows = zip(found, found.dropFirst()).allSatisfy { $0 < $1 }
+        #expect(grows && found.count < 999)
     }
 
     @Test func aFileEmptiedByHandGoesOn() throws {
