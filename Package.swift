@@ -18,7 +18,6 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 let nio: [Target.Dependency] = [
     .product(name: "NIOCore", package: "swift-nio"),
     .product(name: "NIOPosix", package: "swift-nio"),
-    .product(name: "NIOHTTP1", package: "swift-nio"),
 ]
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 
@@ -58,7 +57,7 @@ let package = Package(
         room("Images", ["Archive", "State", "Linux", "JSON", "Model"]),
         room("Networks", ["State", "Linux", "JSON", "Model"]),
         room("Engine", ["Images", "Networks", "Logs", "State", "Archive", "Linux", "JSON", "Model", log]),
-        room("API", ["Engine", "JSON", "Model", log] + nio),
+        room("API", ["Engine", "Linux", "JSON", "Model", log] + nio),
         room("Daemon", ["API", "Engine", "Images", "Networks", "State", "Linux", "JSON", "Model", log] + nio),
 
         // The client

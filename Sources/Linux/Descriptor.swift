@@ -16,6 +16,11 @@ public struct Descriptor: ~Copyable, Sendable {
         return raw
     }
 
+    /// A second descriptor for one that somebody else owns and keeps, close-on-exec (fcntl(2) F_DUPFD_CLOEXEC).
+    public static func duplicate(ofBorrowed raw: CInt) throws -> Descriptor {
+        Descriptor(owning: try kernel("fcntl F_DUPFD_CLOEXEC") { fcntl(raw, F_DUPFD_CLOEXEC, 3) })
+    }
+
     /// A second descriptor for the same open file description, close-on-exec (fcntl(2) F_DUPFD_CLOEXEC).
     public borrowing func duplicate() throws -> Descriptor {
         Descriptor(owning: try kernel("fcntl F_DUPFD_CLOEXEC") { fcntl(raw, F_DUPFD_CLOEXEC, 3) })

@@ -14,7 +14,7 @@ import Testing
         "Logs": ["Linux"], "Runtime": ["Linux"], "Shim": ["Runtime", "Logs", "Linux"],
         "Archive": ["Linux", "CArchive", "CCrypto"], "State": ["CSQLite"], "Images": ["Archive", "State", "Linux"],
         "Networks": ["State", "Linux"], "Engine": ["Images", "Networks", "Logs", "State", "Archive", "Linux"],
-        "API": ["Engine"], "Daemon": ["API", "Engine", "Images", "Networks", "State", "Linux"],
+        "API": ["Engine", "Linux"], "Daemon": ["API", "Engine", "Images", "Networks", "State", "Linux"],
         "Client": ["Linux"], "CLI": ["Client", "Linux"],
     ]
     /// Rooms that end up in the static, single-threaded binaries.

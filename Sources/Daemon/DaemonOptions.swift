@@ -1,0 +1,138 @@
+import Engine
+import JSON
+import Linux
+import Logging
+import Model
+
+/// What skiffd is told: by its file first, then by its flags.
+struct DaemonOptions: Sendable {
+    var dataRoot = Layout.system.dataRoot
+    var runRoot = Layout.system.runRoot
+    /// Paths of Unix sockets; empty is the layout's one.
+    var hosts: [String] = []
+    var group: String?
+    var level = Logger.Level.info
+    var logFormat = LogFormat.automatic
+    var cgroupParent: String?
+    var bridge: String?
+    var subnet: IPv4Subnet?
+    var mtu: UInt32?
+    var pidFile: String?
+    var runtime: String?
+    var configurationFile: String?
+
+    static let defaultFile = "/etc/skiff/skiffd.json"
+
+    var layout: Layout { Layout(dataRoot: dataRoot, runRoot: runRoot) }
+    var sockets: [String] { hosts.isEmpty ? [layout.socket] : hosts }
+
+    enum LogFormat: String, Sendable, CaseIterable, JSONReadable { case automatic = "auto", text, json, journal }
+
+    /// What the command line asks for.
+    enum Wish: Sendable {
+        case run(DaemonOptions)
+        case validate
+        case help
+        case version
+    }
+
+    // MARK: Names of both
+
+    /// One setting, by the name that it has in the file and, after two dashes, as a flag.
+    mutating func set(_ name: String, _ value: String) throws {
+        switch name {
+        case "data-root": dataRoot = try Self.path(name, value)
+        case "exec-root", "run-root": runRoot = try Self.path(name, value)
+        case "host", "hosts": hosts.append(try Self.socketPath(value))
+        case "group": group = value
+        case "log-level":
+            guard let level = Logger.Level(rawValue: value == "warn" ? "warning" : value) else {
+                let known = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+                throw Fault(.invalid, "unknown level \"\(value)\", known are \(known)")
+            }
+            self.level = level
+        case "log-format":
+            guard let format = LogFormat(rawValue: value) else {
+                let known = LogFormat.allCases.map(\.rawValue).joined(separator: ", ")
+                throw Fault(.invalid, "unknown format \"\(value)\", known are \(known)")
+            }
+            logFormat = format
+        case "cgroup-parent":
+            guard value.hasPrefix("/"), !value.split(separator: "/").contains("..") else {
+                throw Fault(.invalid, "\"\(value)\" is no absolute path of a cgroup")
+            }
+            cgroupParent = value
+        case "bridge":
+            guard !value.isEmpty, value.utf8.count <= 15, !value.contains("/") else {
+                throw Fault(.invalid, "\"\(value)\" is no name of a link: at most 15 bytes, no slash")
+            }
+            bridge = value
+        case "bip", "subnet":
+            guard let subnet = IPv4Subnet(value) else { throw Fault(.invalid, "\"\(value)\" is no subnet like 172.30.0.0/16") }
+            self.subnet = subnet
+        case "mtu":
+            guard let mtu = UInt32(value), (68...65535).contains(mtu) else {
+                throw Fault(.invalid, "\"\(value)\" is no MTU from 68 to 65535")
+            }
+            self.mtu = mtu
+        case "pidfile": pidFile = try Self.path(name, value)
+        case "runtime": runtime = try Self.path(name, value)
+        default: throw Fault(.invalid, "unknown setting")
+        }
+    }
+
+    private static func path(_ name: String, _ value: String) throws -> String {
+        guard value.hasPrefix("/"), !value.utf8.contains(0) else { throw Fault(.invalid, "\"\(value)\" is no absolute path") }
+        var path = value
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        return path
+    }
+
+    static func socketPath(_ host: String) throws -> String {
+        guard host.hasPrefix("unix://") else {
+            throw Fault(.invalid, "\"\(host)\" is not served: only unix:///path is, so far")
+        }
+        let path = try path("host", String(host.dropFirst(7)))
+        // sockaddr_un has room for 107 bytes (unix(7))
+        guard path.utf8.count <= 107 else { throw Fault(.invalid, "the path of \"\(host)\" is longer than 107 bytes") }
+        return path
+    }
+
+    // MARK: The file
+
+    /// Reads settings from a JSON file; what it does not name stays. An unknown member is refused with its path.
+    mutating func read(file path: String) throws {
+        let bytes: [UInt8]
+        do { bytes = try Files.read(path, limit: 1 << 20) } catch {
+            throw Fault(.invalid, "cannot read the configuration", subject: path, cause: error)
+        }
+        do {
+            var reader = try JSONReader(bytes)
+            try reader.object { key, reader in try readMember(key, &reader) }
+            try reader.end()
+        } catch {
+            throw Fault(.invalid, "\(path): \(error)")
+        }
+    }
+
+    private mutating func readMember(_ key: String, _ reader: inout JSONReader) throws {
+        switch key {
+        case "debug": if try reader.bool() { level = .debug }
+        case "hosts":
+            var listed: [String] = []
+            try reader.array { reader in
+                do { listed.append(try Self.socketPath(try reader.string())) } catch let fault as Fault {
+                    throw reader.fault(fault.message)
+                }
+            }
+            hosts = listed
+        case "host": throw reader.fault("unknown setting: it is called hosts here, and is a list")
+        case "mtu": try readSetting(key, String(try reader.integer(Int.self)), reader)
+        default: try readSetting(key, try reader.string(), reader)
+        }
+    }
+
+    private mutating func readSetting(_ key: String, _ value: String, _ reader: JSONReader) throws {
+        do { try set(key, value) } catch let fault as Fault { throw reader.fault(fault.message) }
+    }
+}
