@@ -1,4 +1,5 @@
 import Model
+import State
 
 /// How one engine's networks are laid out. Two engines in one network namespace need different bridge and table names.
 public struct NetworksConfiguration: Sendable {
@@ -23,28 +24,14 @@ public struct NetworksConfiguration: Sendable {
     ].compactMap { IPv4Subnet($0) }
 }
 
-/// A network as it is kept, so that its subnet is the same after a restart.
-public struct NetworkRecord: Sendable, Hashable {
-    public var id: ObjectID
-    public var name: String
-    public var bridge: String
-    public var subnet: IPv4Subnet
-    public var gateway: IPv4Address
-    public var created: Timestamp
-
-    public init(id: ObjectID, name: String, bridge: String, subnet: IPv4Subnet, gateway: IPv4Address, created: Timestamp) {
-        self.id = id
-        self.name = name
-        self.bridge = bridge
-        self.subnet = subnet
-        self.gateway = gateway
-        self.created = created
-    }
-}
-
-/// Where network records are kept. Blocking; called from the service's own thread.
+/// Where network records are kept. Blocking, microseconds.
 public protocol NetworkStore: Sendable {
     func network(named name: String) throws -> NetworkRecord?
     /// Success means that the record survives a kill of this process.
     func save(_ record: NetworkRecord) throws
+}
+
+extension Database: NetworkStore {
+    public func network(named name: String) throws -> NetworkRecord? { try read { try $0.network(name) } }
+    public func save(_ record: NetworkRecord) throws { try write { try $0.save(record) } }
 }

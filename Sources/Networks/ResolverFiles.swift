@@ -1,3 +1,4 @@
+import Linux
 import Model
 
 /// The wishes that shape a container's /etc/hosts, /etc/hostname and /etc/resolv.conf (docker's flags).
@@ -8,21 +9,125 @@ public struct ResolverOptions: Sendable, Hashable {
     public var search: [String] = []
     /// `--dns-option`
     public var options: [String] = []
-    /// `--add-host name:address`, address may be `host-gateway`.
+    /// `--add-host name:address` or `name=address`; the address may be `host-gateway`.
     public var extraHosts: [String] = []
 
     public init() {}
 }
 
-/// Contents of the three files that an engine binds into a container. Pure functions.
+/// Contents of the three files that an engine binds into a container. Pure functions, but for `hostNameServers`.
 public enum ResolverFiles {
-    /// docker's /etc/hosts. Throws `invalid` for an extra host that is none.
+    /// docker's /etc/hosts: loopback, extra hosts, and the container's own names with its address.
+    /// - Throws: `invalid` for an extra host that is none, in docker's words.
     public static func hosts(
-        hostname: String, domain: String, address: IPv4Address?, gateway: IPv4Address?, options: ResolverOptions
-    ) throws -> String { "" }
+        hostname: String, domain: String = "", address: IPv4Address?, gateway: IPv4Address?, options: ResolverOptions
+    ) throws -> String {
+        var text = """
+            127.0.0.1\tlocalhost
+            ::1\tlocalhost ip6-localhost ip6-loopback
+            fe00::\tip6-localnet
+            ff00::\tip6-mcastprefix
+            ff02::1\tip6-allnodes
+            ff02::2\tip6-allrouters
+
+            """
+        for extra in options.extraHosts {
+            let (name, target) = try extraHost(extra, gateway: gateway)
+            text += "\(target)\t\(name)\n"
+        }
+        guard let address else { return text }
+        let names = domain.isEmpty ? hostname : "\(hostname).\(domain) \(hostname)"
+        return text + "\(address)\t\(names)\n"
+    }
+
+    /// docker accepts `name:address` and `name=address`, IPv6 with or without brackets.
+    private static func extraHost(_ extra: String, gateway: IPv4Address?) throws -> (name: String, address: String) {
+        let bad = Fault(.invalid, "bad format for add-host: \"\(extra)\"", subject: extra)
+        guard let at = extra.firstIndex(where: { $0 == "=" }) ?? extra.firstIndex(where: { $0 == ":" }) else { throw bad }
+        let name = extra[..<at]
+        let target = String(extra[extra.index(after: at)...])
+        guard !name.isEmpty, !extra.contains(where: { $0.isWhitespace }) else { throw bad }
+        if target == "host-gateway" {
+            guard let gateway else {
+                throw Fault(
+                    .invalid, "unable to derive the IP value for host-gateway: the container has no bridge network",
+                    subject: extra)
+            }
+            return (String(name), gateway.description)
+        }
+        guard let address = IPAddress(target) else {
+            throw Fault(.invalid, "invalid IP address in add-host: \"\(target)\"", subject: extra)
+        }
+        return (String(name), address.description)
+    }
 
     public static func hostname(_ hostname: String) -> String { hostname + "\n" }
 
-    /// docker's /etc/resolv.conf from the host's (`host`, and `resolved` = /run/systemd/resolve/resolv.conf where it exists).
-    public static func resolv(host: String?, resolved: String?, options: ResolverOptions) -> String { "" }
+    /// What a resolv.conf says (resolv.conf(5)). Later `search` and `domain` lines replace earlier ones.
+    public struct Content: Sendable, Hashable {
+        public var servers: [String] = []
+        public var search: [String] = []
+        public var options: [String] = []
+
+        public init() {}
+
+        public init(_ text: String) {
+            for line in text.split(whereSeparator: { $0 == "\n" || $0 == "\r\n" }) {
+                let words = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).map(String.init)
+                guard let key = words.first, !key.hasPrefix("#"), !key.hasPrefix(";"), words.count > 1 else { continue }
+                switch key {
+                case "nameserver": servers.append(words[1])
+                case "search": search = Array(words.dropFirst())
+                case "domain": search = [words[1]]
+                case "options": options += words.dropFirst()
+                default: break
+                }
+            }
+        }
+
+        public var text: String {
+            var lines = servers.map { "nameserver \($0)" }
+            if !search.isEmpty { lines.append("search " + search.joined(separator: " ")) }
+            if !options.isEmpty { lines.append("options " + options.joined(separator: " ")) }
+            return lines.map { $0 + "\n" }.joined()
+        }
+    }
+
+    /// docker's /etc/resolv.conf for a container on a network without a resolver of its own.
+    ///
+    /// `host` is the host's file; where that names only loopback servers (systemd-resolved's stub, dnsmasq), which a container
+    /// cannot reach, `resolved` (/run/systemd/resolve/resolv.conf) takes its place. `sharesHost` is `--network host`: loopback
+    /// servers then work. Only when no server is left, public ones are named.
+    public static func resolv(host: String?, resolved: String?, options: ResolverOptions, sharesHost: Bool = false) -> String {
+        var content = Content(host ?? "")
+        if !sharesHost {
+            func reachable(_ content: Content) -> [String] { content.servers.filter { !isUnreachable($0) } }
+            let own = reachable(content)
+            if own.isEmpty, !content.servers.isEmpty, let resolved {
+                content = Content(resolved)
+                content.servers = reachable(content)
+            } else {
+                content.servers = own
+            }
+        }
+        if !options.servers.isEmpty { content.servers = options.servers }
+        if !options.search.isEmpty { content.search = options.search == ["."] ? [] : options.search }
+        if !options.options.isEmpty { content.options = options.options }
+        if content.servers.isEmpty, !sharesHost { content.servers = ["8.8.8.8", "8.8.4.4"] }
+        return content.text
+    }
+
+    /// Loopback, or an IPv6 address that means nothing outside its link (zone) or without IPv6 in the container.
+    private static func isUnreachable(_ server: String) -> Bool {
+        guard let address = IPAddress(server) else { return true }
+        if case .v6 = address { return true }
+        return address.isLoopback || address.isUnspecified
+    }
+
+    /// The host's name servers that are no loopback, for keeping subnets away from them.
+    static func hostNameServers() -> [IPv4Address] {
+        ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"].flatMap { path in
+            Content(NetSysctl.text(path) ?? "").servers.compactMap { IPv4Address($0) }.filter { !$0.isLoopback }
+        }
+    }
 }

@@ -36,20 +36,20 @@ public struct SandboxRequest: Sendable {
 /// them to the shim (which keeps its own copies) before dropping the lease. The namespace lives as long as anything holds it.
 public final class SandboxLease: Sendable {
     public let record: SandboxRecord
-    /// The network namespace; borrowed.
-    public let netns: CInt
     /// Sockets that hold the published host ports; borrowed. The shim keeps them open (`--hold`) while the container lives.
     public let reserved: [CInt]
+    private let sandbox: PreparedSandbox
 
-    init(record: SandboxRecord, netns: CInt, reserved: [CInt]) {
+    init(record: SandboxRecord, sandbox: PreparedSandbox, reserved: [CInt]) {
         self.record = record
-        self.netns = netns
+        self.sandbox = sandbox
         self.reserved = reserved
     }
 
-    deinit {
-        for raw in reserved + [netns] { _ = Descriptor(owning: raw) }
-    }
+    /// The network namespace; borrowed.
+    public var netns: CInt { sandbox.namespace.raw }
+
+    deinit { for raw in reserved { _ = Descriptor(owning: raw) } }
 }
 
 /// Counters of a sandbox's eth0, from the container's point of view.

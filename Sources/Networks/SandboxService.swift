@@ -1,40 +1,186 @@
 import Linux
 import Model
+import State
+import Synchronization
 
 /// Sandboxes on the default bridge: made ahead, handed out, published, and forgotten.
 ///
-/// Every method may be called from any task; kernel conversations happen on the service's own threads.
+/// Every method may be called from any task; kernel conversations happen on the service's own threads, in the network
+/// namespace of the thread that made the service.
 public final class SandboxService: Sendable {
     public let configuration: NetworksConfiguration
+    /// The default network (docker's `bridge`).
+    public let network: NetworkRecord
+    /// The MTU that containers get.
+    public let mtu: UInt32
+    /// Nil where ports can be published and addresses translated; otherwise why not.
+    public let firewallObstacle: String?
 
-    /// Makes or finds bridge, sysctls and addresses, and starts filling the pool. Call `restore` next, before `acquire`.
+    private let pool: SandboxPool
+    private let kernel: KernelThread
+    private let registry = SharedRegistry()
+
+    /// Makes or finds bridge, sysctls, addresses and table. Call `restore` next, before `acquire`: until then the pool stays
+    /// empty and the rules that an earlier engine left stay as they are.
     /// Warnings name what this machine lacks (read-only sysctls, no nf_tables) and what was changed on it (ip_forward).
     public init(configuration: NetworksConfiguration, store: any NetworkStore, warn: @escaping @Sendable (String) -> Void)
         throws
     {
         self.configuration = configuration
+        let nameServers = ResolverFiles.hostNameServers()
+        let bridge = try Self.named("cannot set up bridge \(configuration.bridge)") {
+            try BridgeNetwork.ensure(configuration, store: store, nameServers: nameServers, warn: warn)
+        }
+        network = bridge.record
+        mtu = bridge.mtu
+        BridgeNetwork.enableForwarding(warn: warn)
+        let rules = FirewallRules(
+            table: configuration.table,
+            networks: [FirewallRules.Network(bridge: bridge.record.bridge, subnet: bridge.record.subnet)])
+        var obstacle: String?
+        do {
+            let firewall = try Firewall(rules)
+            BridgeNetwork.enableLoopbackPublishing(bridge.record.bridge, warn: warn)
+            kernel = try KernelThread(firewall)
+        } catch {
+            let reason = "this kernel's nf_tables is missing or refuses us (\(error))"
+            warn("\(reason): containers reach this host and one another only, and no port can be published")
+            obstacle = reason
+            kernel = try KernelThread(nil)
+        }
+        firewallObstacle = obstacle
+        pool = try SandboxPool(bridge, configuration, warn: warn)
     }
 
-    /// The default network (docker's `bridge`), for inspection.
-    public var network: NetworkRecord { get throws { throw Fault(.unsupported, "networks are not there yet") } }
+    private static func named<T>(_ words: String, _ body: () throws -> T) throws -> T {
+        do { return try body() } catch let fault as KernelFault { throw Fault(.system, words, cause: fault) }
+    }
 
     /// Takes over the sandboxes of containers that live: their addresses are taken, their ports are published, in one
     /// transaction that also repairs or replaces the table. Anything else that the table held is gone afterwards.
-    public func restore(_ records: [SandboxRecord]) async throws {}
+    public func restore(_ records: [SandboxRecord]) async throws {
+        let ports = registry.value.withLock { registry in
+            for record in records { registry.insert(record) }
+            return registry.sandboxes.values.flatMap { $0.publishedPorts }
+        }
+        pool.restore(records.compactMap(\.address))
+        try await kernel.replace(ports)
+        pool.fill()
+    }
 
     /// Success means: the namespace is ready (eth0 with address and default route, lo up), host ports are reserved and
-    /// published, and the id is known until `release`. A fault leaves nothing behind.
+    /// published, and the id is known until `release`. A fault leaves nothing behind. An id that is known already gets a new
+    /// sandbox; the old one's ports are unpublished.
     public func acquire(_ request: SandboxRequest) async throws -> SandboxLease {
-        throw Fault(.unsupported, "networks are not there yet")
+        await release(request.id)
+        switch request.kind {
+        case .none:
+            let sandbox = try await pool.take(.none)
+            return try lease(SandboxRecord(id: request.id, network: "none", endpoint: .random()), sandbox, [])
+        case .bridge:
+            let isSpecial = request.address != nil || request.mac != nil
+            let sandbox =
+                isSpecial
+                ? try await pool.take(address: request.address, mac: request.mac) : try await pool.take(.bridge)
+            guard let interface = sandbox.interface else { throw Fault(.system, "a bridged sandbox has no interface") }
+            var record = SandboxRecord(id: request.id, network: network.name, endpoint: .random())
+            record.address = interface.address
+            record.prefix = network.subnet.prefix
+            record.gateway = network.gateway
+            record.mac = interface.mac
+            record.hostInterface = interface.name
+            do {
+                return try await publish(request, record, sandbox)
+            } catch {
+                if isSpecial { pool.free(interface.address) } else { pool.giveBack(sandbox) }
+                throw error
+            }
+        }
+    }
+
+    private func publish(_ request: SandboxRequest, _ record: SandboxRecord, _ sandbox: PreparedSandbox) async throws
+        -> SandboxLease
+    {
+        guard !request.ports.isEmpty, let address = record.address else { return try lease(record, sandbox, []) }
+        do {
+            if let firewallObstacle { throw Fault(.unsupported, "cannot publish ports: \(firewallObstacle)") }
+            let ports = HostPorts()
+            do {
+                try await kernel.change { [registry] in
+                    try ports.reserve(request.ports, target: address) { key in registry.value.withLock { $0.owners[key] != nil }
+                    }
+                    var record = record
+                    record.bindings = ports.bindings
+                    let stale = registry.value.withLock { [record] in $0.takeOver(record) }
+                    return Firewall.Change(remove: stale, add: record.publishedPorts)
+                }
+            } catch let fault as KernelFault {
+                throw Fault(.system, "cannot publish ports", cause: fault)
+            }
+            var record = record
+            record.bindings = ports.bindings
+            return try lease(record, sandbox, ports.release())
+        } catch {
+            registry.value.withLock { _ = $0.remove(record.id) }
+            throw Fault(error).prefixed(
+                "failed to set up container networking: driver failed programming external connectivity on endpoint "
+                    + "\(request.name) (\(record.endpoint))")
+        }
+    }
+
+    private func lease(_ record: SandboxRecord, _ sandbox: PreparedSandbox, _ reserved: [CInt]) throws -> SandboxLease {
+        registry.value.withLock { $0.insert(record) }
+        return SandboxLease(record: record, sandbox: sandbox, reserved: reserved)
     }
 
     /// Unpublishes the ports and frees the address. The namespace dies when its last process and descriptor are gone.
     /// Unknown ids are fine: release may be repeated.
-    public func release(_ id: ObjectID) async {}
+    public func release(_ id: ObjectID) async {
+        guard let record = registry.value.withLock({ $0.remove(id) }) else { return }
+        if !record.bindings.isEmpty {
+            // A fault leaves elements that the next change, or the next start, removes with the table.
+            try? await kernel.change { Firewall.Change(remove: record.publishedPorts) }
+        }
+        if let address = record.address { pool.free(address) }
+    }
+
+    /// The record of a sandbox in use.
+    public func record(of id: ObjectID) -> SandboxRecord? { registry.value.withLock { $0.sandboxes[id] } }
+
+    /// Every sandbox in use.
+    public var records: [SandboxRecord] { registry.value.withLock { Array($0.sandboxes.values) } }
 
     /// Counters of the sandbox's eth0; nil for an unknown id and for `none`.
-    public func statistics(of id: ObjectID) async -> InterfaceStatistics? { nil }
+    public func statistics(of id: ObjectID) async -> InterfaceStatistics? {
+        guard let link = registry.value.withLock({ $0.sandboxes[id]?.hostInterface }) else { return nil }
+        return await kernel.statistics(of: link).map { InterfaceStatistics(hostEnd: $0) }
+    }
 
     /// Ends the threads and drops what was prepared ahead. Bridge, rules and sandboxes in use stay.
-    public func shutdown() async {}
+    public func shutdown() async {
+        pool.close()
+        await kernel.close()
+    }
+}
+
+extension SandboxRecord {
+    var publishedPorts: [PublishedPort] {
+        guard let address else { return [] }
+        return bindings.map { PublishedPort(binding: $0, target: address) }
+    }
+}
+
+extension InterfaceStatistics {
+    /// What the host's end received, the container sent.
+    init(hostEnd: LinkStatistics) {
+        self.init()
+        receivedBytes = hostEnd.sentBytes
+        receivedPackets = hostEnd.sentPackets
+        receivedErrors = hostEnd.sentErrors
+        receivedDropped = hostEnd.sentDropped
+        sentBytes = hostEnd.receivedBytes
+        sentPackets = hostEnd.receivedPackets
+        sentErrors = hostEnd.receivedErrors
+        sentDropped = hostEnd.receivedDropped
+    }
 }

@@ -1,0 +1,77 @@
+import Linux
+import Model
+
+/// Our table in the kernel, and what it should hold. Only the service's kernel thread uses it after `init`.
+///
+/// A change is a batch that holds the difference. When the kernel refuses it (somebody flushed the table, an element is not
+/// what we think), the whole table is replaced by what it should be, in one transaction.
+final class Firewall {
+    private let socket: NetlinkSocket
+    private let rules: FirewallRules
+    private var ports: [PortKey: PublishedPort] = [:]
+
+    /// Throws where this kernel has no nf_tables, or does not let us.
+    init(_ rules: FirewallRules) throws {
+        self.rules = rules
+        socket = try NetlinkSocket(.netfilter)
+        // Until `replace`, the table that an earlier engine left goes on serving its ports.
+        if try socket.note(of: rules.table) != FirewallRules.note { try rebuild() }
+    }
+
+    struct Change: Sendable {
+        var remove: [PublishedPort] = []
+        var add: [PublishedPort] = []
+    }
+
+    /// Applies all changes in one transaction. Success means that the kernel has them. On a fault the added ports are not
+    /// there; the removed ones are gone from what the table should hold.
+    func apply(_ changes: [Change]) throws {
+        let before = ports
+        var messages: [NetlinkMessage] = []
+        for change in changes {
+            let gone = change.remove.filter { ports[$0.key] == $0 }
+            for port in gone { ports[port.key] = nil }
+            messages += rules.remove(gone)
+            let replaced = change.add.compactMap { ports[$0.key] }
+            messages += rules.remove(replaced)
+            for port in change.add { ports[port.key] = port }
+            messages += rules.add(change.add)
+        }
+        if messages.isEmpty { return }
+        let faults = try socket.batch(messages)
+        if faults.isEmpty { return }
+        do {
+            try rebuild()
+        } catch {
+            ports = before
+            for port in changes.flatMap(\.remove) where ports[port.key] == port { ports[port.key] = nil }
+            throw error
+        }
+    }
+
+    /// Makes the table hold exactly these ports.
+    func replace(_ all: [PublishedPort]) throws {
+        ports = Dictionary(all.map { ($0.key, $0) }) { _, last in last }
+        try rebuild()
+    }
+
+    private func rebuild() throws {
+        if let first = try socket.batch(rules.replacement(ports: ports.values)).first { throw first.fault }
+    }
+}
+
+/// What a published port occupies on the host.
+struct PortKey: Sendable, Hashable {
+    /// Nil is every address.
+    var address: IPAddress?
+    var proto: PortProtocol
+    var port: UInt16
+}
+
+extension PortBinding {
+    var key: PortKey { PortKey(address: hostAddress.isUnspecified ? nil : hostAddress, proto: proto, port: hostPort) }
+}
+
+extension PublishedPort {
+    var key: PortKey { binding.key }
+}
