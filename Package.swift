@@ -86,6 +86,8 @@ let package = Package(
         tests("LogsTests", ["Logs", "Linux", "Model"]),
         tests("RuntimeTests", ["Runtime", "Linux", "JSON", "Model"]),
         tests("StateTests", ["State", "Model", "JSON"]),
+        tests("APITests", ["API", "Engine", "Linux", "Model", "JSON", log] + nio),
+        tests("DaemonTests", ["Daemon", "Model"]),
     ],
     swiftLanguageModes: [.v6]
 )
