@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <spawn.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -138,3 +139,32 @@ static int64_t now(clockid_t clock) {
 }
 int64_t skiff_clock_monotonic(void) { return now(CLOCK_MONOTONIC); }
 int64_t skiff_clock_realtime(void) { return now(CLOCK_REALTIME); }
+
+int skiff_spawn(int *pid, const char *path, char *const *arguments, char *const *environment, const int streams[3],
+                const char *folder) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    pid_t child = 0;
+    int code = posix_spawn_file_actions_init(&actions);
+    if (code) return code;
+    code = posix_spawnattr_init(&attributes);
+    if (code) {
+        posix_spawn_file_actions_destroy(&actions);
+        return code;
+    }
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    for (int number = 0; number < 3 && !code; number++)
+        code = posix_spawn_file_actions_adddup2(&actions, streams[number], number);
+    if (!code) code = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+    if (!code && folder) code = posix_spawn_file_actions_addchdir_np(&actions, folder);
+    if (!code) code = posix_spawn(&child, path, &actions, &attributes, arguments, environment);
+    *pid = child;
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return code;
+}

@@ -256,9 +256,24 @@ public enum Files {
         try kernel("chown", name) { fchownat(folder, name, user, group, AT_SYMLINK_NOFOLLOW) }
     }
 
+    /// Names in an open folder without `.` and `..`, in no order.
+    public static func names(in folder: CInt) throws -> [String] {
+        let own = try open(".", [.readOnly, .directory], at: folder).release()
+        guard let stream = fdopendir(own) else {
+            let code = errno
+            close(own)
+            throw KernelFault("fdopendir", errno: code)
+        }
+        return entries(stream)
+    }
+
     /// Names in a folder without `.` and `..`, in no order.
     public static func names(_ path: String) throws -> [String] {
         guard let stream = opendir(path) else { throw KernelFault("opendir", errno: errno, path) }
+        return entries(stream)
+    }
+
+    private static func entries(_ stream: OpaquePointer) -> [String] {
         defer { closedir(stream) }
         var names: [String] = []
         while let entry = readdir(stream) {
@@ -268,6 +283,29 @@ public enum Files {
             if name != "." && name != ".." { names.append(name) }
         }
         return names
+    }
+
+    /// The whole content of a file to another (sendfile(2)).
+    public static func copy(from source: CInt, to target: CInt) throws {
+        var copied: Int64 = 1
+        while copied > 0 { copied = try kernel("sendfile") { skiff_sendfile(target, source, 1 << 24) } }
+    }
+
+    /// memfd_create(2) with the bytes in it, read from the start.
+    public static func memory(_ name: String, _ bytes: [UInt8] = []) throws -> Descriptor {
+        let file = Descriptor(owning: try kernel("memfd_create", name) { skiff_memfd_create(name, 1) })
+        if !bytes.isEmpty {
+            try write(file.raw, bytes)
+            try kernel("lseek") { lseek(file.raw, 0, SEEK_SET) }
+        }
+        return file
+    }
+
+    /// The content of a file from its beginning, whatever its offset (pread(2)).
+    public static func readFromStart(_ descriptor: CInt, limit: Int) throws -> [UInt8] {
+        try [UInt8](unsafeUninitializedCapacity: limit) { buffer, count in
+            count = try kernel("pread") { pread(descriptor, buffer.baseAddress, limit, 0) }
+        }
     }
 
     /// umask(2)

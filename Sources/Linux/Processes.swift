@@ -74,6 +74,21 @@ public enum Processes {
         }
     }
 
+    /// posix_spawn(3): a child with three borrowed streams and nothing else of this process; its pid.
+    public static func spawn(
+        _ path: String, _ arguments: [String], _ environment: [String], streams: [CInt], folder: String? = nil
+    ) throws -> CInt {
+        precondition(streams.count == 3)
+        var pid: CInt = 0
+        let code = withCStrings(arguments) { arguments in
+            withCStrings(environment) { environment in
+                skiff_spawn(&pid, path, arguments, environment, streams, folder)
+            }
+        }
+        guard code == 0 else { throw KernelFault("posix_spawn", errno: code, path) }
+        return pid
+    }
+
     static func withCStrings<R>(_ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> R) -> R {
         var pointers: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0) }
         pointers.append(nil)

@@ -38,6 +38,9 @@ int skiff_ioprio_set(int pid, int value);
 int skiff_sched_setaffinity(int pid, size_t bytes, const unsigned long *mask);
 int skiff_sched_setattr(int pid, uint32_t policy, uint64_t flags, int32_t nice, uint32_t priority, uint64_t runtime,
                         uint64_t deadline, uint64_t period);
+/// posix_spawn(3) with three descriptors as standard streams, default signals, nothing else inherited. Answers an errno.
+int skiff_spawn(int *pid, const char *path, char *const *arguments, char *const *environment, const int streams[3],
+                const char *folder);
 /// CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds.
 int64_t skiff_clock_monotonic(void);
 int64_t skiff_clock_realtime(void);

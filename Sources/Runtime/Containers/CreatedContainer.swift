@@ -1,8 +1,9 @@
+import JSON
 import Linux
 import Model
 
 /// A container whose namespaces, mounts and cgroup are made and whose init waits to execute the user's process.
-/// Who drops the value without `start` or `destroy` leaves the container as it is.
+/// Who drops the value without `start` or `destroy` ends the waiting init, unless it waits for a FIFO.
 public struct CreatedContainer: ~Copyable {
     public let state: ContainerState
     public let pidfd: Descriptor
@@ -12,6 +13,7 @@ public struct CreatedContainer: ~Copyable {
     public var rootMount: Descriptor?
     /// The control channel to the waiting init; closed by `start`.
     var channel: Descriptor?
+    var context = StartContext()
 
     init(state: ContainerState, pidfd: consuming Descriptor, channel: consuming Descriptor) {
         self.state = state
@@ -22,6 +24,68 @@ public struct CreatedContainer: ~Copyable {
     public var pid: CInt { state.pid }
     public var startTicks: UInt64 { state.startTicks }
     public var cgroup: Cgroup? { state.cgroup.map { Cgroup(record: $0) } }
+
+    /// Lets the init execute the user's process. Success means that execve(2) succeeded and poststart hooks have run.
+    /// A fault (`commandNotFound`, `commandNotExecutable` …) means that the init has ended; the caller destroys the container.
+    public mutating func start() throws {
+        guard let channel = channel.take() else { throw Fault(.conflict, "container \(state.id) was started already") }
+        try Sockets.send(channel.raw, [InitMessage.go])
+        try context.follow(channel.raw, state: state, pidfd: pidfd.raw)
+        context.runPoststart(state)
+    }
+
+    /// Kills everything in the container and removes what it was made of. Repeatable on the same state.
+    public consuming func destroy() {
+        let state = state
+        let context = context
+        try? Processes.signal(pidfd: pidfd.raw, Signals.kill)
+        _ = try? Processes.wait(pidfd: pidfd.raw)
+        try? destroyContainer(state, stateRoot: context.stateRoot, report: context.report)
+    }
+}
+
+/// What `start` needs beyond the state.
+struct StartContext: Sendable {
+    var hooks: [OCI.Hook] = []
+    var listenerPath: String?
+    var listenerMetadata: String?
+    var stateRoot: String?
+    var report = Reporter.silent
+
+    /// Reads until the channel's end, which is exec's success.
+    func follow(_ channel: CInt, state: ContainerState, pidfd: CInt) throws {
+        while true {
+            let message = try Sockets.receive(channel, limit: InitMessage.limit)
+            switch message.bytes.first {
+            case nil: return
+            case InitMessage.warning: report(.warning, String(decoding: message.bytes.dropFirst(), as: UTF8.self))
+            case InitMessage.listener:
+                let number = CInt(String(decoding: message.bytes.dropFirst(), as: UTF8.self)) ?? -1
+                let listener = try Processes.takeDescriptor(number, pidfd: pidfd)
+                try hand(listener.raw, state)
+                try Sockets.send(channel, [InitMessage.proceed])
+            default: throw InitFailure.fault(message.bytes, pidfd: pidfd)
+            }
+        }
+    }
+
+    /// Sends the seccomp listener to `listenerPath` (runtime spec, ContainerProcessState).
+    private func hand(_ listener: CInt, _ state: ContainerState) throws {
+        guard let path = listenerPath, !path.isEmpty else {
+            throw Fault(.invalid, "linux.seccomp.listenerPath is missing: a rule notifies")
+        }
+        let message = OCI.SeccompState(
+            ociVersion: OCI.version, fds: ["seccompFd"], pid: Int(state.pid), metadata: listenerMetadata,
+            state: state.ociState(.creating))
+        do {
+            let socket = try Sockets.connect(path)
+            try Sockets.send(socket.raw, message.json, descriptors: [listener])
+        } catch { throw Fault(.system, "linux.seccomp.listenerPath: cannot hand over to \(path)", subject: path, cause: error) }
+    }
+
+    func runPoststart(_ state: ContainerState) {
+        HookRunner.runAll(hooks, "poststart", state: state.ociState(.running), folder: state.bundle, report: report)
+    }
 }
 
 /// A process that was added to a running container. It is a child of the caller, who reaps it.
@@ -31,34 +95,3 @@ public struct ExecedProcess: ~Copyable {
     public let startTicks: UInt64
     public var ptyMaster: Descriptor?
 }
-
-/// What to run in a running container, and how.
-public struct ExecRequest: Sendable {
-    public var process: OCI.Process
-    public var io: ProcessIO
-    /// Descriptors that the process gets as 3, 4, 5 …, borrowed.
-    public var extraDescriptors: [CInt] = []
-    public var noNewKeyring = false
-    /// Go on though the container is paused (the process runs when it is resumed).
-    public var ignorePaused = false
-    /// A cgroup below the container's, relative; nil is the container's own.
-    public var subCgroup: String?
-    public var report = Reporter.silent
-
-    public init(process: OCI.Process, io: ProcessIO) {
-        self.process = process
-        self.io = io
-    }
-}
-
-// Owned by others, signatures for them to build on:
-//   public func createContainer(_ request: ContainerRequest) throws -> CreatedContainer
-//   extension CreatedContainer {
-//       /// Lets the init execute; returns when execve succeeded. Fault .commandNotFound / .commandNotExecutable else.
-//       public mutating func start() throws
-//       /// Kills everything and cleans up.
-//       public consuming func destroy()
-//   }
-//   public func execInContainer(_ state: ContainerState, _ request: ExecRequest) throws -> ExecedProcess
-//   /// Kills what is left, removes cgroup and state folder, runs poststop hooks. Collects faults.
-//   public func destroyContainer(_ state: ContainerState, stateRoot: String?, report: Reporter) throws

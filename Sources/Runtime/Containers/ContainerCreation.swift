@@ -1,0 +1,235 @@
+import JSON
+import Linux
+import Model
+
+/// Makes a container up to the point where its process waits to be executed. On failure nothing is left behind.
+public func createContainer(_ request: ContainerRequest) throws -> CreatedContainer {
+    try StateFolder.check(request.id)
+    let plan = try ContainerPlan(request)
+    let folder = request.stateRoot.map { StateFolder(root: $0) }
+    try folder?.claim(request.id)
+    let creation = ContainerCreation(request: request, plan: plan, folder: folder)
+    do { return try creation.run() } catch {
+        creation.undo()
+        throw error
+    }
+}
+
+/// The runtime's side of a container's making.
+final class ContainerCreation {
+    private let request: ContainerRequest
+    private let plan: ContainerPlan
+    private let folder: StateFolder?
+    // What there is to undo.
+    private var cgroup: Cgroup?
+    private var madeCgroup = false
+    private var pid: CInt = 0
+    private var pidfd: SharedDescriptor?
+    // What the child hands over.
+    private var console: Descriptor?
+    private var rootMount: Descriptor?
+
+    init(request: ContainerRequest, plan: ContainerPlan, folder: StateFolder?) {
+        self.request = request
+        self.plan = plan
+        self.folder = folder
+    }
+
+    func run() throws -> CreatedContainer {
+        let procfs = try Procfs.open()
+        let fifo = request.startsByFIFO ? SharedDescriptor(try makeFIFO()) : nil
+        let entrance = try makeCgroup()
+        let ends = try Sockets.pair()
+        let (own, theirs) = ends.release()
+        let channel = Descriptor(owning: own)
+        let far = Descriptor(owning: theirs)
+        try clone(procfs.raw, fifo?.raw, entrance, channel.raw, far.raw)
+        // Closed now, so that the child's end is heard.
+        _ = consume far
+        try serve(channel.raw)
+        let state = try finish()
+        guard let pidfd else { throw Fault(.system, "the container's process has no descriptor") }
+        var created = CreatedContainer(
+            state: state, pidfd: try Processes.duplicate(pidfd.raw, atLeast: 3), channel: channel)
+        created.ptyMaster = console.take()
+        created.rootMount = rootMount.take()
+        created.context = StartContext(
+            hooks: plan.spec.hooks?.poststart ?? [], listenerPath: plan.linux.seccomp?.listenerPath,
+            listenerMetadata: plan.linux.seccomp?.listenerMetadata, stateRoot: request.stateRoot, report: request.report)
+        return created
+    }
+
+    func undo() {
+        if pid > 0, let pidfd {
+            try? Processes.signal(pidfd: pidfd.raw, Signals.kill)
+            _ = try? Processes.wait(pidfd: pidfd.raw)
+        }
+        if madeCgroup, let cgroup {
+            try? cgroup.killAll()
+            try? cgroup.remove()
+        }
+        folder?.remove(request.id)
+    }
+
+    // MARK: Before the clone
+
+    /// Open for reading and writing: the child waits for a byte, `start` finds a reader as long as the child lives.
+    private func makeFIFO() throws -> Descriptor {
+        guard let folder else { throw Fault(.invalid, "a container that is started later needs a state folder") }
+        do {
+            try Files.makePipe(folder.fifo(request.id), permissions: 0o600)
+            return try Files.open(folder.fifo(request.id), [.readWrite, .noFollow])
+        } catch { throw Fault(.system, "cannot make the start FIFO", subject: request.id, cause: error) }
+    }
+
+    private func makeCgroup() throws -> CgroupEntrance {
+        let layout = try CgroupLayout.detect()
+        if layout.mode == .absent {
+            guard plan.linux.resources == nil else {
+                throw Fault(.unsupported, "linux.resources: no cgroup file system is mounted: mount cgroup2 at /sys/fs/cgroup")
+            }
+            request.report(.warning, "no cgroup file system is mounted: the container has no cgroup of its own")
+            return CgroupEntrance(folder: nil, procs: nil, tasks: [])
+        }
+        let cgroup = try Cgroup.locate(
+            path: plan.linux.cgroupsPath, id: request.id, layout: layout, driver: request.cgroupDriver)
+        self.cgroup = cgroup
+        if cgroup.isMadeBySystemd { return CgroupEntrance(folder: nil, procs: nil, tasks: []) }
+        let entrance = try cgroup.create(plan.linux.resources)
+        madeCgroup = true
+        return entrance
+    }
+
+    // MARK: The clone
+
+    private func clone(
+        _ procfs: CInt, _ fifo: CInt?, _ entrance: borrowing CgroupEntrance, _ channel: CInt, _ far: CInt
+    ) throws {
+        let namespaces = plan.namespaces
+        let between = namespaces.needsProcessBetween(hasTimeOffsets: plan.timeOffsets != nil)
+        let isSystemd = cgroup?.isMadeBySystemd ?? false
+        let initProcess = InitProcess(
+            plan: plan, request: request, channel: InitChannel(socket: far), procfs: procfs, fifo: fifo, cgroup: cgroup,
+            waitsFirst: isSystemd || (namespaces.new.contains(.user) && !between))
+        if between { return try cloneBetween(initProcess, entrance, channel) }
+        // A cgroup namespace begins where the process is: unshared after it has entered its cgroup.
+        var child = try Processes.clone(namespaces.new.subtracting(.cgroup), intoCgroup: entrance.cloneDescriptor)
+        if child.isChild { initProcess.run(entrance, cloned: entrance.cloneDescriptor != nil) }
+        pid = child.pid
+        if let descriptor = child.pidfd.take() { pidfd = SharedDescriptor(descriptor) }
+        if namespaces.new.contains(.user) {
+            try IDMaps.write(pid: pid, users: plan.linux.uidMappings, groups: plan.linux.gidMappings)
+        }
+        try adopt(isSystemd)
+        if initProcess.waitsFirst { try Sockets.send(channel, [InitMessage.proceed]) }
+    }
+
+    private func adopt(_ isSystemd: Bool) throws {
+        guard isSystemd, let cgroup else { return }
+        try cgroup.adopt(pid, plan.linux.resources)
+        madeCgroup = true
+    }
+
+    /// A process between joins or prepares what must be there before the init is cloned, and makes the init its sibling.
+    private func cloneBetween(_ initProcess: InitProcess, _ entrance: borrowing CgroupEntrance, _ channel: CInt) throws {
+        let between = try Processes.clone()
+        if between.isChild {
+            BetweenProcess(plan: plan, channel: initProcess.channel).run { kinds in
+                var child = try Processes.clone(kinds, sibling: true)
+                if child.isChild { initProcess.run(entrance, cloned: false) }
+                _ = child.pidfd.take()
+                return child.pid
+            }
+        }
+        let betweenPid = between.pid
+        defer { _ = try? Processes.reap(betweenPid, wait: true) }
+        while true {
+            let message = try Sockets.receive(channel, limit: InitMessage.limit)
+            switch message.bytes.first {
+            case InitMessage.hooks:
+                try IDMaps.write(pid: betweenPid, users: plan.linux.uidMappings, groups: plan.linux.gidMappings)
+                try Sockets.send(channel, [InitMessage.proceed])
+            case InitMessage.cloned:
+                pid = CInt(String(decoding: message.bytes.dropFirst(), as: UTF8.self)) ?? 0
+                guard pid > 0 else { throw Fault(.system, "the init's pid was not told") }
+                pidfd = SharedDescriptor(try Processes.open(pid))
+                try adopt(cgroup?.isMadeBySystemd ?? false)
+                if initProcess.waitsFirst { try Sockets.send(channel, [InitMessage.proceed]) }
+                return
+            default: throw failure(message.bytes)
+            }
+        }
+    }
+
+    // MARK: The conversation
+
+    private func serve(_ channel: CInt) throws {
+        while true {
+            var message = try Sockets.receive(channel, limit: InitMessage.limit, descriptors: 1)
+            switch message.bytes.first {
+            case InitMessage.ready: return
+            case InitMessage.hooks:
+                try runEarlyHooks()
+                try Sockets.send(channel, [InitMessage.proceed])
+            case InitMessage.console: console = message.takeDescriptor()
+            case InitMessage.root: rootMount = message.takeDescriptor()
+            case InitMessage.warning:
+                request.report(.warning, String(decoding: message.bytes.dropFirst(), as: UTF8.self))
+            default: throw failure(message.bytes)
+            }
+        }
+    }
+
+    private func runEarlyHooks() throws {
+        guard let hooks = plan.spec.hooks else { return }
+        let state = OCI.State(
+            ociVersion: OCI.version, id: request.id, status: .creating, pid: Int(pid), bundle: request.bundle,
+            annotations: plan.spec.annotations)
+        try HookRunner.run(hooks.prestart, "prestart", state: state, folder: request.bundle)
+        try HookRunner.run(hooks.createRuntime, "createRuntime", state: state, folder: request.bundle)
+    }
+
+    private func failure(_ bytes: [UInt8]) -> Fault { InitFailure.fault(bytes, pidfd: pidfd?.raw) }
+
+    private func finish() throws -> ContainerState {
+        try OutsideSettings.apply(plan.process, pid: pid, report: request.report)
+        guard let stat = Processes.stat(pid) else { throw Fault(.system, "the container's process is gone") }
+        let state = ContainerState(
+            id: request.id, bundle: request.bundle, pid: pid, startTicks: stat.startTicks,
+            created: Timestamp(nanoseconds: KernelClock.realtime), owner: Processes.userID, cgroup: cgroup?.record,
+            spec: plan.spec)
+        try folder?.save(state)
+        return state
+    }
+}
+
+/// What a child's last message, or its silence, means.
+enum InitFailure {
+    static func fault(_ bytes: [UInt8], pidfd: CInt?) -> Fault {
+        if bytes.first == InitMessage.fault, let fault = try? Fault(json: Array(bytes.dropFirst())) { return fault }
+        guard bytes.isEmpty else { return Fault(.system, "unexpected message from the container's first process") }
+        guard let pidfd, let status = try? Processes.wait(pidfd: pidfd) else {
+            return Fault(.system, "the container's first process ended before it was ready")
+        }
+        switch status {
+        case .exited(let code):
+            return Fault(.system, "the container's first process ended with code \(code) before it was ready")
+        case .signaled(let signal):
+            let hint = signal == Signals.kill ? " (is the memory limit too low?)" : ""
+            return Fault(.system, "the container's first process was killed by signal \(signal) before it was ready\(hint)")
+        }
+    }
+}
+
+/// The machine's procfs as a descriptor, checked to be one.
+enum Procfs {
+    static func open() throws -> Descriptor {
+        do {
+            let descriptor = try Files.open("/proc", [.path, .directory])
+            guard try Files.fileSystem(of: descriptor.raw) == FileSystemMagic.proc else {
+                throw Fault(.system, "/proc is not a procfs: mount one")
+            }
+            return descriptor
+        } catch let fault as KernelFault { throw Fault(.system, "/proc cannot be opened", cause: fault) }
+    }
+}

@@ -1,0 +1,89 @@
+import Linux
+import Model
+
+/// The container's first process between clone3(2) and execve(2): a copy of the runtime that builds the container around
+/// itself. It never returns and never unwinds into its parent's frames.
+struct InitProcess {
+    let plan: ContainerPlan
+    let request: ContainerRequest
+    let channel: InitChannel
+    /// The machine's procfs, checked by its magic number.
+    let procfs: CInt
+    /// The FIFO whose first byte starts the process; nil when the channel does.
+    let fifo: CInt?
+    let cgroup: Cgroup?
+    /// Waits for the runtime before anything else: id maps or the cgroup are not there yet.
+    let waitsFirst: Bool
+
+    func run(_ entrance: borrowing CgroupEntrance, cloned: Bool) -> Never {
+        do {
+            try enter(entrance, cloned)
+            let console = try build()
+            try userProcess.become(console)
+        } catch { channel.fail(error) }
+    }
+
+    // MARK: Namespaces
+
+    private func enter(_ entrance: borrowing CgroupEntrance, _ cloned: Bool) throws {
+        try Identity.setDumpable(false)
+        if waitsFirst { channel.expect(InitMessage.proceed) }
+        try entrance.join(cloned: cloned)
+        if plan.namespaces.has(.user) {
+            try Identity.setGroup(0)
+            try Identity.setUser(0)
+        }
+        for joined in plan.namespaces.joined where !Self.joinedBefore(joined.kind, plan.namespaces) {
+            do { try Processes.join(joined.descriptor.raw, joined.kind) } catch let fault as KernelFault {
+                throw Fault(.system, "linux.namespaces: cannot join", cause: fault)
+            }
+        }
+        if plan.namespaces.new.contains(.cgroup) { try Processes.unshare(.cgroup) }
+        try Processes.newSession()
+    }
+
+    /// Namespaces that the process between has joined already.
+    static func joinedBefore(_ kind: NamespaceKinds, _ plan: NamespacePlan) -> Bool {
+        if kind == .mount { return false }
+        return plan.joins(.user) || plan.new.contains(.user) || kind == .pid || kind == .user || kind == .time
+    }
+
+    // MARK: The container
+
+    private func build() throws -> Descriptor? {
+        Files.setUmask(0)
+        var console: Descriptor?
+        if plan.namespaces.has(.mount) {
+            console = try buildRoot()
+        } else {
+            try OldRoot.change(plan.root.raw)
+        }
+        if let name = plan.spec.hostname, !name.isEmpty { try Identity.setHostname(name) }
+        if let name = plan.spec.domainname, !name.isEmpty { try Identity.setDomainname(name) }
+        return console
+    }
+
+    private var userProcess: UserProcess {
+        UserProcess(
+            plan: plan.process, io: request.io, extraDescriptors: request.extraDescriptors, channel: channel, procfs: procfs,
+            fifo: fifo, keyring: request.noNewKeyring ? nil : "_ses." + request.id, personality: plan.personality,
+            memoryPolicy: plan.memoryPolicy, hasUserNamespace: plan.namespaces.has(.user),
+            hooks: plan.spec.hooks?.startContainer ?? [], hookState: plan.spec.hooks == nil ? nil : hookState)
+    }
+
+    private var hookState: OCI.State {
+        OCI.State(
+            ociVersion: OCI.version, id: request.id, status: .created, pid: Int(Processes.id), bundle: request.bundle,
+            annotations: plan.spec.annotations)
+    }
+}
+
+/// A container without a mount namespace: chroot(2), as the machine's own mounts must stay as they are.
+enum OldRoot {
+    static func change(_ root: CInt) throws {
+        // The root is a clone that is attached nowhere: it can be worked in but not looked up by others.
+        try Files.changeFolder(to: root)
+        try Files.changeRoot(".")
+        try Files.changeFolder("/")
+    }
+}
