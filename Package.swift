@@ -84,7 +84,10 @@ let package = Package(
         tests("ModelTests", ["Model", "JSON"]),
         tests("LinuxTests", ["Linux", "Model"]),
         tests("LogsTests", ["Logs", "Linux", "Model"]),
+        tests("RuntimeTests", ["Runtime", "Linux", "JSON", "Model"]),
         tests("StateTests", ["State", "Model", "JSON"]),
+        tests("APITests", ["API", "Engine", "Linux", "Model", "JSON", log] + nio),
+        tests("DaemonTests", ["Daemon", "Model"]),
     ],
     swiftLanguageModes: [.v6]
 )

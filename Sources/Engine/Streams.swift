@@ -38,7 +38,7 @@ public final class HijackedConnection: Sendable {
     deinit { _ = take() }
 
     /// The descriptor, the first time.
-    func take() -> Descriptor? {
+    public func take() -> Descriptor? {
         let raw = descriptor.withLock { raw in
             defer { raw = nil }
             return raw

@@ -4,6 +4,11 @@ import NIOCore
 public struct RequestFault: Error, Equatable {
     public let status: Int
     public let message: String
+
+    public init(status: Int, message: String) {
+        self.status = status
+        self.message = message
+    }
 }
 
 /// What a request may ask of its reader.

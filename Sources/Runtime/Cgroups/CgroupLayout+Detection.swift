@@ -77,30 +77,48 @@ private struct CgroupMountLine {
     var root: String
     var hierarchy: CgroupHierarchy
 
+    /// `36 35 98:0 /root /mount options [tags …] - cgroup source options`
     init?(_ line: ArraySlice<UInt8>) {
-        guard let separator = line.firstRange(of: Array(" - cgroup".utf8)) else { return nil }
-        let before = line[..<separator.lowerBound].split(separator: 0x20)
-        let after = line[(separator.lowerBound + 3)...].split(separator: 0x20)
-        guard before.count >= 5, after.count >= 3 else { return nil }
-        let type = String(decoding: after[0], as: UTF8.self)
-        guard type == "cgroup" || type == "cgroup2" else { return nil }
-        root = Self.unescape(before[3])
-        hierarchy = CgroupHierarchy(
-            controllers: [], isUnified: type == "cgroup2", mountPoint: Self.unescape(before[4]))
-        guard type == "cgroup" else { return }
-        for option in after[2].split(separator: UInt8(ascii: ",")) {
+        // few of a machine's mounts are of cgroups: the type is looked at first
+        guard let type = Self.type(line) else { return nil }
+        var fields = line[..<type.startIndex].split(separator: 0x20, maxSplits: 5, omittingEmptySubsequences: false)
+        guard fields.count == 6 else { return nil }
+        root = Self.unescape(fields[3])
+        hierarchy = CgroupHierarchy(controllers: [], isUnified: type.count == 7, mountPoint: Self.unescape(fields[4]))
+        if hierarchy.isUnified { return }
+        fields = line[type.endIndex...].split(separator: 0x20)
+        guard fields.count == 2 else { return nil }
+        for option in fields[1].split(separator: UInt8(ascii: ",")) {
             let text = String(decoding: option, as: UTF8.self)
             if text.hasPrefix("name=") {
                 hierarchy.name = String(text.dropFirst(5))
-            } else if !Self.flags.contains(text) && !text.contains("=") {
+            } else if !Self.flags.contains(text) && !option.contains(UInt8(ascii: "=")) {
                 hierarchy.controllers.append(text)
             }
         }
         if !hierarchy.controllers.isEmpty { hierarchy.name = nil }
     }
 
+    /// The word after ` - `, when it is cgroup or cgroup2.
+    private static func type(_ line: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
+        line.withUnsafeBufferPointer { bytes in
+            var index = 0
+            while index + 3 < bytes.count {
+                if bytes[index] == 0x20 && bytes[index + 1] == UInt8(ascii: "-") && bytes[index + 2] == 0x20 { break }
+                index += 1
+            }
+            let start = index + 3
+            guard start < bytes.count, bytes[start] == UInt8(ascii: "c") else { return nil }
+            var end = start
+            while end < bytes.count && bytes[end] != 0x20 { end += 1 }
+            let word = bytes[start..<end]
+            guard word.elementsEqual("cgroup".utf8) || word.elementsEqual("cgroup2".utf8) else { return nil }
+            return line[line.startIndex + start..<line.startIndex + end]
+        }
+    }
+
     /// Options of a v1 mount that are no controllers.
-    private static let flags: Set<String> = [
+    private static let flags = [
         "ro", "rw", "none", "xattr", "noprefix", "clone_children", "cpuset_v2_mode", "favordynmods", "nofavordynmods",
     ]
 

@@ -13,10 +13,35 @@ public struct CgroupMount: Sendable, Equatable {
     public var bindSource: String
     /// Symbolic links beside the folder that lead to it: the single controllers of `cpu,cpuacct`.
     public var links: [String]
+
+    public init(folder: String, type: String, data: String = "", bindSource: String, links: [String] = []) {
+        self.folder = folder
+        self.type = type
+        self.data = data
+        self.bindSource = bindSource
+        self.links = links
+    }
 }
 
 extension Cgroup {
     /// The pieces in order. One with an empty folder: cgroup2 at the destination. More: a tmpfs at the destination (mode 755),
     /// a folder and a mount for each; all read-only when the mount asks for it.
-    public var mounts: [CgroupMount] { [] }
+    public var mounts: [CgroupMount] {
+        if isPureUnified, let entry = unified {
+            return [CgroupMount(folder: "", type: "cgroup2", bindSource: entry.path)]
+        }
+        return record.entries.map { entry in
+            if entry.isUnified { return CgroupMount(folder: "unified", type: "cgroup2", bindSource: entry.path) }
+            // the name that the host's mount has, so that links of the same names lead to the same controllers
+            let last = entry.mountPoint.split(separator: "/").last.map { String($0) }
+            if let name = entry.name {
+                return CgroupMount(
+                    folder: last ?? name, type: "cgroup", data: "none,name=\(name)", bindSource: entry.path)
+            }
+            let joined = entry.controllers.joined(separator: ",")
+            return CgroupMount(
+                folder: last ?? joined, type: "cgroup", data: joined, bindSource: entry.path,
+                links: entry.controllers.count > 1 ? entry.controllers.filter { $0 != last } : [])
+        }
+    }
 }

@@ -1,0 +1,26 @@
+import Daemon
+import Testing
+
+@Suite struct DaemonOptionsTests {
+    @Test func flagsComeInAllFormsOfPflag() throws {
+        let summary = try DaemonCommandLine.summary([
+            "--data-root=/d", "--exec-root", "/r/", "-H", "unix:///s.sock", "-D", "--mtu", "1400",
+        ])
+        #expect(summary == "data /d, run /r, sockets /s.sock, level debug, mtu 1400")
+    }
+
+    @Test(arguments: [
+        (["--nope", "1"], "unknown flag: --nope"), (["-x"], "unknown flag: -x"), (["word"], "unexpected argument \"word\""),
+        (["--data-root"], "flag needs an argument: --data-root"),
+        (["--data-root", "relative"], "invalid argument for --data-root: \"relative\" is no absolute path"),
+        (["--mtu", "3"], "invalid argument for --mtu: \"3\" is no MTU from 68 to 65535"),
+        (["--subnet", "x"], "invalid argument for --subnet: \"x\" is no subnet like 172.30.0.0/16"),
+        (
+            ["--bridge", "a-name-that-is-too-long"],
+            "invalid argument for --bridge: \"a-name-that-is-too-long\" is no name of a link: at most 15 bytes, no slash"
+        ),
+    ])
+    func whatMakesNoSenseIsNamed(arguments: [String], text: String) {
+        #expect { try DaemonCommandLine.summary(arguments) } throws: { "\($0)" == text }
+    }
+}
