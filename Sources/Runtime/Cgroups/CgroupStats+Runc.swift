@@ -52,7 +52,8 @@ extension Cgroup {
     private func writeCpuset(to writer: inout JSONWriter) {
         writer.object { writer in
             guard let entry = entry(with: "cpuset") else { return }
-            let effective = entry.isUnified ? ("cpuset.cpus.effective", "cpuset.mems.effective") : ("cpuset.cpus", "cpuset.mems")
+            let effective =
+                entry.isUnified ? ("cpuset.cpus.effective", "cpuset.mems.effective") : ("cpuset.cpus", "cpuset.mems")
             for (key, file) in [("cpus", effective.0), ("mems", effective.1)] {
                 let numbers = Self.list((try? CgroupFile.text(entry.path + "/" + file)) ?? "")
                 if !numbers.isEmpty { writer.member(key, numbers) }

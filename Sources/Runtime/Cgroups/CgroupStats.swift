@@ -86,8 +86,13 @@ extension Cgroup {
             }
             return []
         }
-        block.bytes = read(["blkio.bfq.io_service_bytes_recursive", "blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_service_bytes"])
-        block.operations = read(["blkio.bfq.io_serviced_recursive", "blkio.throttle.io_serviced_recursive", "blkio.throttle.io_serviced"])
+        block.bytes = read([
+            "blkio.bfq.io_service_bytes_recursive", "blkio.throttle.io_service_bytes_recursive",
+            "blkio.throttle.io_service_bytes",
+        ])
+        block.operations = read([
+            "blkio.bfq.io_serviced_recursive", "blkio.throttle.io_serviced_recursive", "blkio.throttle.io_serviced",
+        ])
         return block
     }
 
