@@ -103,6 +103,14 @@ class RunTests(Case):
         self.assertEqual(self.ok("run", "--rm", "-h", "box", IMAGE, "hostname").out, "box\n")
         self.fails(125, "(?i)unable to find user nobodyknows", "run", "--rm", "-u", "nobodyknows", IMAGE, "true")
 
+    def test_the_engines_signal_settings_stay_with_the_engine(self):
+        out = self.ok("run", "--rm", IMAGE, "grep", "-E", "Sig(Ign|Blk)", "/proc/self/status").out
+        self.assertEqual(out, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n")
+
+    def test_no_descriptor_of_the_engine_is_inherited(self):
+        out = self.ok("run", "--rm", IMAGE, "sh", "-c", "ls /proc/self/fd").out
+        self.assertEqual(out.split(), ["0", "1", "2", "3"])
+
     def test_names_are_unique(self):
         self.ok("create", "--name", "one", IMAGE, "true")
         self.fails(125, r'Conflict\. The container name "/one" is already in use', "run", "--name", "one", IMAGE, "true")
