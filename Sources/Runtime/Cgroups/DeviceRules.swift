@@ -156,6 +156,11 @@ extension DeviceRules {
     package struct Change: Equatable, Sendable {
         package var allow: Bool
         package var text: String
+
+        package init(allow: Bool, text: String) {
+            self.allow = allow
+            self.text = text
+        }
     }
 
     /// The writes that make a cgroup with the rules `present` (nil: unknown, or new) have these.
