@@ -1,1 +1,0 @@
-// The room's first file; its content comes with the room.
