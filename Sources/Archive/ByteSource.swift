@@ -5,6 +5,13 @@ import Model
 public protocol ByteSource: AnyObject {
     /// Reads at least one byte into the buffer, which is not empty; 0 is the end.
     func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int
+
+    /// Nobody will read any more: whoever produces the bytes need not wait, and a `read` in progress on another thread throws.
+    func abandon()
+}
+
+extension ByteSource {
+    public func abandon() {}
 }
 
 /// Where bytes go in order, from one thread at a time, which may block.
@@ -108,6 +115,7 @@ public final class ByteStream: ByteSource, Sendable {
 
     public func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
         let (count, waiting) = try state.wait { state -> (Int, CheckedContinuation<Void, any Error>?)? in
+            if state.abandoned { throw Fault(.cancelled, "the upload was abandoned") }
             if let failure = state.failure { throw failure }
             guard state.head < state.chunks.count else { return state.ended ? (0, nil) : nil }
             let chunk = state.chunks[state.head]
@@ -131,4 +139,25 @@ public final class ByteStream: ByteSource, Sendable {
         waiting?.resume()
         return count
     }
+}
+
+/// Bytes of a file, pipe or socket.
+public final class DescriptorSource: ByteSource {
+    private let descriptor: Descriptor
+
+    public init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
+
+    public func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int { try descriptor.read(into: buffer) }
+}
+
+/// Writes to a file, pipe or socket.
+public final class DescriptorSink: ByteSink {
+    private let descriptor: Descriptor
+
+    public init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
+
+    public func write(_ bytes: UnsafeRawBufferPointer) throws { try descriptor.writeAll(bytes) }
+
+    /// fsync(2)
+    public func sync() throws { try descriptor.sync() }
 }

@@ -1,4 +1,5 @@
 import Archive
+import Linux
 import Model
 import State
 
@@ -6,75 +7,161 @@ import State
 ///
 /// Reading methods are answered from the state file in microseconds and may be called from an actor. What touches contents runs
 /// on threads of its own. Success of a method that changes something means that it survives a power cut.
+///
+/// On the disk: `layers/<id>/diff` is a layer as overlayfs wants it, `layers/<id>/recipe` what it takes to make its tar again
+/// bit by bit, `blobs/<algorithm>/<hex>` every other content. A folder or file there belongs to exactly one record, or to work
+/// in progress under `tmp/image-*`; what a crash leaves is removed by `recover`.
 public final class ImageStore: Sendable {
+    /// Layers that one overlay may have (kernel, OVL_MAX_STACK).
+    static let maximumStack = 500
+
     public let layout: Layout
     let database: Database
+    let privilege: LayerPrivilege
+    /// Held while folders and files move into or out of their places together with their records.
+    let gate = Gate()
 
     /// Makes the folders. Call `recover` before anything else is started.
-    public init(layout: Layout, database: Database) throws {
+    /// - Parameter privilege: `.user` for an engine that is not root.
+    public init(layout: Layout, database: Database, privilege: LayerPrivilege = .root) throws {
         self.layout = layout
         self.database = database
+        self.privilege = privilege
+        for folder in [layout.blobFolder(.sha256), layout.blobFolder(.sha512), layout.layers, layout.temporary] {
+            do { try Descriptor.makeDirectories(folder, permissions: 0o700) } catch {
+                throw Fault(.system, "cannot make the folder \(folder)", subject: folder, cause: error)
+            }
+        }
     }
 
-    /// Removes what a crash left behind: unfinished imports, layers and contents that no record names.
-    public func recover() async throws {}
+    /// Removes what a crash left behind: unfinished work, layers and contents that no record names. Nothing else may use the
+    /// store meanwhile.
+    public func recover() async throws {
+        let (trees, blobs) = try database.read { (try $0.layerTrees(), try $0.blobFiles()) }
+        let layout = layout
+        try await onThread {
+            for name in try Self.names(layout.temporary) where name.hasPrefix(Workshop.prefix) {
+                removeFolder(layout.temporary + "/" + name)
+            }
+            for name in try Self.names(layout.layers) where !trees.contains(name) {
+                removeFolder(layout.layers + "/" + name)
+            }
+            for algorithm in Digest.Algorithm.allCases {
+                let folder = layout.blobFolder(algorithm)
+                for name in try Self.names(folder) where Digest(algorithm, hex: name).map(blobs.contains) != true {
+                    removeFolder(folder + "/" + name)
+                }
+            }
+        }
+    }
+
+    private static func names(_ folder: String) throws -> [String] {
+        try Descriptor.open(folder, [.read, .directory]).names().map { String(decoding: $0, as: UTF8.self) }
+    }
 
     // MARK: Looking up
 
     /// The image that a person means by `text`: a name (tag `latest` where there is none), a name with digest, an id or its first
     /// digits. Throws `notFound` with docker's `No such image: x:latest`, `invalid` for a malformed name.
-    public func resolve(_ text: String) throws -> ImageRecord { throw Fault(.unsupported, "not yet") }
+    public func resolve(_ text: String) throws -> ImageRecord {
+        try database.read { transaction in try record(transaction, id(transaction, meant: text)) }
+    }
 
     /// The image with this id.
-    public func image(_ id: Digest) throws -> ImageRecord { throw Fault(.unsupported, "not yet") }
+    public func image(_ id: Digest) throws -> ImageRecord { try database.read { try record($0, id) } }
 
     /// All images, the newest first.
-    public func list() throws -> [ImageSummary] { throw Fault(.unsupported, "not yet") }
+    public func list() throws -> [ImageSummary] {
+        try database.read { transaction in
+            try transaction.images().map { row in
+                let config = try ImageConfig.read(row.config)
+                return ImageSummary(
+                    id: row.id, parent: row.parent,
+                    repoTags: try transaction.tags(ofImage: row.id).map(Self.familiar).sorted(),
+                    repoDigests: try transaction.digestNames(ofImage: row.id).map(Self.familiar).sorted(),
+                    created: row.created, size: row.size, labels: config.settings.labels, owner: row.owner,
+                    holders: try transaction.holders(ofImage: row.id).count)
+            }
+        }
+    }
 
     /// The steps that made the image, the newest first.
-    public func history(_ text: String) throws -> [ImageHistoryEntry] { throw Fault(.unsupported, "not yet") }
-
-    // MARK: Names
-
-    /// Gives the image another name. Nothing happens when it has it already.
-    /// Answers the image's id and, where the name was another image's before, that one.
-    @discardableResult
-    public func tag(_ text: String, as reference: Reference, caller: Caller) async throws -> (id: Digest, before: Digest?) {
-        throw Fault(.unsupported, "not yet")
+    public func history(_ text: String) throws -> [ImageHistoryEntry] {
+        try database.read { transaction in
+            let id = try id(transaction, meant: text)
+            let image = try record(transaction, id)
+            var sizes = try transaction.layers(ofImage: id).map(\.size)
+            var steps: [(ImageHistory, Int64)] = []
+            for step in image.config.history {
+                steps.append((step, step.emptyLayer || sizes.isEmpty ? 0 : sizes.removeFirst()))
+            }
+            // Layers that no step accounts for
+            for size in sizes { steps.append((ImageHistory(created: image.config.created), size)) }
+            return steps.reversed().enumerated().map { index, step in
+                ImageHistoryEntry(
+                    id: index == 0 ? id : nil, created: step.0.created, createdBy: step.0.createdBy, comment: step.0.comment,
+                    size: step.1, tags: index == 0 ? image.repoTags : [])
+            }
+        }
     }
 
-    /// Takes a name away, or the image where `text` is an id or its last name, by docker's rules and in its words.
-    /// - Parameter isRunning: whether a container that holds an image runs; asked inside the transaction.
-    public func remove(
-        _ text: String, force: Bool, prune: Bool, caller: Caller, isRunning: @Sendable (ObjectID) -> Bool
-    ) async throws -> [ImageRemoval] {
-        throw Fault(.unsupported, "not yet")
+    static func missing(_ text: String) -> Fault { Fault(.notFound, "No such image: \(text)", subject: text) }
+
+    static func familiar(_ name: String) throws -> String { try Reference(name).familiar }
+
+    /// The image that `text` means, by docker's order: a whole id, a name, the first digits of an id.
+    func id(_ transaction: borrowing Transaction, meant text: String) throws -> Digest {
+        switch try ImageQuery(text) {
+        case .id(let digest):
+            guard try transaction.image(digest) != nil else { throw Self.missing(digest.description) }
+            return digest
+        case .digits(let digits):
+            return try self.id(transaction, digits: digits) ?? Self.none(text)
+        case .name(let reference, let digits):
+            if let found = try self.id(transaction, named: reference) { return found }
+            if let digits, let found = try self.id(transaction, digits: digits) { return found }
+            throw Self.missing(reference.withDefaultTag.familiar)
+        }
     }
 
-    // MARK: Making images
+    private static func none(_ text: String) throws -> Digest { throw missing(text) }
 
-    /// A root file system as a tar (plain, gzip, zstd, xz, bzip2, lz4) becomes an image of one layer, in one pass.
-    /// On failure nothing is left.
-    public func importRootfs(
-        _ source: sending any ByteSource, _ request: ImportRequest, caller: Caller,
-        progress: @escaping @Sendable (ImageProgress) -> Void = { _ in }
-    ) async throws -> ImageRecord {
-        throw Fault(.unsupported, "not yet")
+    private func id(_ transaction: borrowing Transaction, digits: String) throws -> Digest? {
+        let found = try transaction.imageIDs(digits: digits)
+        guard found.count < 2 else {
+            throw Fault(.invalid, "ambiguous digest string: \(digits) begins more than one image id", subject: digits)
+        }
+        return found.first
     }
 
-    /// Images from a docker archive (`docker save`) or an OCI layout in a tar, compressed or not. All of them or none.
-    /// Progress ends with one `.loaded` per name or nameless image.
-    public func load(
-        _ source: sending any ByteSource, caller: Caller, progress: @escaping @Sendable (ImageProgress) -> Void = { _ in }
-    ) async throws -> [ImageRecord] {
-        throw Fault(.unsupported, "not yet")
+    func id(_ transaction: borrowing Transaction, named reference: Reference) throws -> Digest? {
+        guard let digest = reference.digest else {
+            return try transaction.imageID(tag: reference.withDefaultTag.description)
+        }
+        if let found = try transaction.imageIDs(digestName: reference.digested(digest).description).first { return found }
+        // An image without a registry's digest is found by its id.
+        return try transaction.image(digest)?.id
     }
 
-    /// Writes a tar that is a docker archive and an OCI layout at once, as `docker save` does.
-    public func save(_ names: [String], to sink: sending any ByteSink) async throws { throw Fault(.unsupported, "not yet") }
+    func record(_ transaction: borrowing Transaction, _ id: Digest) throws -> ImageRecord {
+        guard let row = try transaction.image(id) else { throw Self.missing(id.description) }
+        let layers = try transaction.layers(ofImage: id)
+        return ImageRecord(
+            id: id, config: try ImageConfig.read(row.config),
+            tags: try transaction.tags(ofImage: id).map { try Reference($0) }.sorted { $0.familiar < $1.familiar },
+            digests: try transaction.digestNames(ofImage: id).map { try Reference($0) }, parent: row.parent, size: row.size,
+            owner: row.owner, lastTagged: row.tagged, layers: try stack(transaction, layers))
+    }
 
-    /// A container's changes become a layer on top of its image. The engine has paused the container, if it wants to.
-    public func commit(_ request: CommitRequest, caller: Caller) async throws -> ImageRecord {
-        throw Fault(.unsupported, "not yet")
+    /// The folders of an overlay, the topmost first.
+    private func stack(_ transaction: borrowing Transaction, _ layers: [LayerRow]) throws -> [String] {
+        guard layers.count > Self.maximumStack else { return layers.reversed().map { layout.layerDiff($0.tree) } }
+        // The lowest ones were merged into one folder when the image was stored.
+        let merged = layers[layers.count - Self.maximumStack]
+        guard let tree = try transaction.mergedTree(chain: merged.chainID) else {
+            throw Fault(
+                .unsupported, "the image has \(layers.count) layers, more than the \(Self.maximumStack) that the kernel stacks")
+        }
+        return layers.suffix(Self.maximumStack - 1).reversed().map { layout.layerDiff($0.tree) } + [layout.layerDiff(tree)]
     }
 }

@@ -12,9 +12,12 @@ extension SchemaPart {
                 -- folder below the layers' folder; several chains may share one
                 tree TEXT NOT NULL,
                 -- bytes of its files
-                size INTEGER NOT NULL,
-                -- the folder stands for this layer and all below it
-                flattened INTEGER NOT NULL DEFAULT 0
+                size INTEGER NOT NULL
+            ) WITHOUT ROWID;
+            -- Folders that stand for a layer and all below it, for images with more layers than the kernel stacks.
+            CREATE TABLE layer_merge (
+                chain_id TEXT PRIMARY KEY REFERENCES layer(chain_id) ON DELETE CASCADE,
+                tree TEXT NOT NULL
             ) WITHOUT ROWID;
             CREATE INDEX layer_tree ON layer(tree);
             CREATE INDEX layer_diff ON layer(diff_id);
@@ -22,6 +25,8 @@ extension SchemaPart {
                 digest TEXT PRIMARY KEY,
                 size INTEGER NOT NULL,
                 media_type TEXT NOT NULL,
+                -- of a layer: digest of the tar when uncompressed
+                diff_id TEXT,
                 -- not null: no file; made again from this folder's recipe
                 tree TEXT
             ) WITHOUT ROWID;

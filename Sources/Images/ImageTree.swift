@@ -1,0 +1,56 @@
+import Linux
+import Model
+import Archive
+
+/// Names of files below the images' folders.
+extension Layout {
+    func layerFolder(_ tree: String) -> String { layers + "/" + tree }
+    func layerDiff(_ tree: String) -> String { layers + "/" + tree + "/diff" }
+    func layerRecipe(_ tree: String) -> String { layers + "/" + tree + "/recipe" }
+    func blobFolder(_ algorithm: Digest.Algorithm) -> String { blobs + "/" + algorithm.rawValue }
+    func blob(_ digest: Digest) -> String { blobFolder(digest.algorithm) + "/" + digest.hex }
+}
+
+/// A folder for unfinished work below `Layout.temporary`; removed with everything in it by `remove`, or after a crash by `recover`.
+struct Workshop: Sendable {
+    static let prefix = "image-"
+    let path: String
+
+    init(_ layout: Layout) throws {
+        path = layout.temporary + "/" + Self.prefix + ObjectID.random().short
+        try Descriptor.makeDirectories(path)
+    }
+
+    func file(_ name: String) -> String { path + "/" + name }
+
+    func write(_ name: String, _ bytes: [UInt8]) throws {
+        let file = try Descriptor.open(path + "/" + name, [.write, .create, .exclusive], permissions: 0o600)
+        try bytes.withUnsafeBytes { try file.writeAll($0) }
+    }
+
+    func remove() { removeFolder(path) }
+}
+
+/// Removes a file or folder by path; what cannot be removed is collected at the next start.
+func removeFolder(_ path: String) {
+    guard let slash = path.lastIndex(of: "/"),
+        let parent = try? Descriptor.open(String(path[..<slash]), [.read, .directory])
+    else { return }
+    try? parent.removeTree(Array(path[path.index(after: slash)...].utf8))
+}
+
+/// rename(2) within the data root.
+func moveFolder(_ from: String, to: String) throws {
+    func split(_ path: String) -> (String, PathBytes) {
+        let slash = path.lastIndex(of: "/") ?? path.startIndex
+        return (String(path[..<slash]), Array(path[path.index(after: slash)...].utf8))
+    }
+    let (fromFolder, fromName) = split(from)
+    let (toFolder, toName) = split(to)
+    let source = try Descriptor.open(fromFolder, [.read, .directory])
+    let target = try Descriptor.open(toFolder, [.read, .directory])
+    try source.rename(fromName, to: target, toName)
+}
+
+/// Whether there is something under that path.
+func exists(_ path: String) -> Bool { (try? Descriptor.open(path, [.path])) != nil }
