@@ -18,9 +18,9 @@ enum Whiteout {
 }
 
 /// Cleaning of the paths in an archive.
-enum PathCleaning {
+public enum PathCleaning {
     /// The names of a path without empty ones, `.` and `..`; leading slashes are dropped. Nil when it leads above the root.
-    static func components(_ path: PathBytes) -> [PathBytes]? {
+    public static func components(_ path: PathBytes) -> [PathBytes]? {
         var components: [PathBytes] = []
         for part in path.split(separator: 0x2F) {
             if part.elementsEqual([0x2E]) { continue }

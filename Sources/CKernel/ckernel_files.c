@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -35,3 +37,10 @@ uint32_t skiff_major(uint64_t device) { return major(device); }
 uint32_t skiff_minor(uint64_t device) { return minor(device); }
 
 void skiff_trim_heap(void) { malloc_trim(0); }
+
+int skiff_add_inode_flag(int fd, int flag) {
+    int flags = 0;
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return -1;
+    flags |= flag;
+    return ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}

@@ -17,30 +17,31 @@ struct ForeignLinks {
             let target = String(decoding: link.target, as: UTF8.self)
             do {
                 try copyUp(link.target, into: root)
-                let (targetFolder, targetName) = try Self.parent(link.target, in: root, create: false)
-                let (folder, linkName) = try Self.parent(link.path, in: root, create: true)
-                try folder.removeTree(linkName)
-                try folder.link(linkName, to: targetFolder, targetName)
+                let source = try Located(link.target, in: root, create: false)
+                let place = try Located(link.path, in: root, create: true)
+                try place.folder.removeTree(place.name)
+                try place.folder.link(place.name, to: source.folder, source.name)
             } catch let fault as KernelFault {
                 if fault.isDiskFull { throw imageFault(fault) }
                 throw Fault(
-                    .invalid, "archive entry \"\(name)\": a hard link to \"\(target)\", which is neither in its layer nor below",
+                    .invalid,
+                    "archive entry \"\(name)\": a hard link to \"\(target)\", which is neither in its layer nor below",
                     subject: name)
             }
         }
     }
 
     private func copyUp(_ path: PathBytes, into root: borrowing Descriptor) throws {
-        let (folder, name) = try Self.parent(path, in: root, create: true)
-        if try folder.status(of: name) != nil { return }
+        let place = try Located(path, in: root, create: true)
+        if try place.folder.status(of: place.name) != nil { return }
         for row in below.reversed() {
             let tree = try Descriptor.open(layout.layerDiff(row.tree), [.read, .directory])
             switch try find(path, in: tree) {
             case .absent: continue
             case .hidden: throw KernelFault("linkat", errno: 2)
             case .present:
-                let (from, fromName) = try Self.parent(path, in: tree, create: false)
-                return try FileCopy.copy(fromName, from: from, to: folder)
+                let source = try Located(path, in: tree, create: false)
+                return try FileCopy.copy(source.name, from: source.folder, to: place.folder)
             }
         }
         throw KernelFault("linkat", errno: 2)
@@ -62,10 +63,14 @@ struct ForeignLinks {
         }
         return .absent
     }
+}
 
-    private static func parent(
-        _ path: PathBytes, in root: borrowing Descriptor, create: Bool
-    ) throws -> (Descriptor, PathBytes) {
+/// A name in its open folder, reached without following links.
+private final class Located {
+    let folder: Descriptor
+    let name: PathBytes
+
+    init(_ path: PathBytes, in root: borrowing Descriptor, create: Bool) throws {
         var parts = path.split(separator: 0x2F).map(Array.init)
         guard let name = parts.popLast() else { throw KernelFault("openat2", errno: 2) }
         var folder = try root.open(inRoot: [], [.read, .directory])
@@ -73,6 +78,7 @@ struct ForeignLinks {
             if create, try folder.status(of: part) == nil { try folder.makeDirectory(part, permissions: 0o755) }
             folder = try folder.open(child: part, [.read, .directory])
         }
-        return (folder, name)
+        self.folder = folder
+        self.name = name
     }
 }

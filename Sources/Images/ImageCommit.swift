@@ -119,7 +119,7 @@ extension ImageStore {
         let manifest = try image.manifest ?? makeManifest(image, layers)
         if image.manifest == nil || image.layers.contains(where: { $0.blob == nil }) {
             for (layer, row) in zip(image.layers, layers) where layer.blob == nil {
-                blobs.append(try tarBlob(layer, row))
+                blobs.append(try content(layer, row))
             }
         }
         blobs.append(BlobRow(digest: image.id, size: Int64(image.configBytes.count), mediaType: MediaType.ociConfig))
@@ -146,7 +146,7 @@ extension ImageStore {
             let row = LayerRow(chainID: chainID, diffID: built.diffID, tree: tree, size: built.size)
             if exists(layout.layerFolder(tree)) {
                 if try database.read({ try $0.isUsed(layerTree: tree) }) || !exists(built.folder) { return row }
-                removeFolder(layout.layerFolder(tree))
+                try discard([layout.layerFolder(tree)])
             }
             try ForeignLinks(layout: layout, below: below).resolve(built)
             try moveFolder(built.folder, to: layout.layerFolder(tree))
@@ -166,9 +166,9 @@ extension ImageStore {
         try moveFolder(workshop.file(name), to: layout.blob(digest))
     }
 
-    /// The uncompressed tar as a content: not kept, since the recipe makes it again.
-    private func tarBlob(_ layer: NewLayer, _ row: LayerRow) throws -> BlobRow {
-        if let known = try database.read({ try $0.blob(row.diffID) }) { return known }
+    /// The layer as a content: what is known of it, or its uncompressed tar, which is not kept, since the recipe makes it again.
+    private func content(_ layer: NewLayer, _ row: LayerRow) throws -> BlobRow {
+        if let known = try database.read({ try $0.blob(layer: row.diffID) }) { return known }
         guard case .built(let built) = layer.place else {
             throw Fault(.system, "the tar of a stored layer has no record", subject: row.diffID.description)
         }
@@ -180,8 +180,10 @@ extension ImageStore {
         let config = ContentDescriptor(
             mediaType: MediaType.ociConfig, digest: image.id, size: Int64(image.configBytes.count))
         let descriptors = try zip(image.layers, layers).map { layer, row in
-            if let blob = layer.blob { return ContentDescriptor(mediaType: blob.mediaType, digest: blob.digest, size: blob.size) }
-            let blob = try tarBlob(layer, row)
+            if let blob = layer.blob {
+                return ContentDescriptor(mediaType: blob.mediaType, digest: blob.digest, size: blob.size)
+            }
+            let blob = try content(layer, row)
             return ContentDescriptor(mediaType: blob.mediaType, digest: blob.digest, size: blob.size)
         }
         let bytes = ImageManifest(config: config, layers: descriptors).json
@@ -190,7 +192,7 @@ extension ImageStore {
 
     private func record(_ plan: ImagePlan, _ transaction: borrowing Transaction, _ caller: Caller) throws {
         let image = plan.image
-        let now = Timestamp.now()
+        let now = Timestamp(nanoseconds: Clock.realtime)
         for layer in plan.layers { try transaction.insert(layer) }
         if let merged = plan.merged { try transaction.setMergedTree(merged.tree, chain: merged.chain) }
         for blob in plan.blobs { try transaction.insert(blob) }

@@ -18,6 +18,8 @@ public final class ImageStore: Sendable {
     public let layout: Layout
     let database: Database
     let privilege: LayerPrivilege
+    /// Folders that are being deleted.
+    let trash = Monitor(0)
     /// Held while folders and files move into or out of their places together with their records.
     let gate = Gate()
 
@@ -28,36 +30,58 @@ public final class ImageStore: Sendable {
         self.database = database
         self.privilege = privilege
         for folder in [layout.blobFolder(.sha256), layout.blobFolder(.sha512), layout.layers, layout.temporary] {
-            do { try Descriptor.makeDirectories(folder, permissions: 0o700) } catch {
+            do {
+                try Descriptor.makeDirectories(folder, permissions: 0o700)
+                try Descriptor.open(folder, [.read, .directory]).spreadFolders()
+            } catch {
                 throw Fault(.system, "cannot make the folder \(folder)", subject: folder, cause: error)
             }
         }
     }
 
-    /// Removes what a crash left behind: unfinished work, layers and contents that no record names. Nothing else may use the
-    /// store meanwhile.
+    /// Takes away what a crash left behind: unfinished work, layers and contents that no record names. Nothing else may use the
+    /// store meanwhile. The files themselves are deleted in the background.
     public func recover() async throws {
         let (trees, blobs) = try database.read { (try $0.layerTrees(), try $0.blobFiles()) }
-        let layout = layout
-        try await onThread {
-            for name in try Self.names(layout.temporary) where name.hasPrefix(Workshop.prefix) {
-                removeFolder(layout.temporary + "/" + name)
-            }
-            for name in try Self.names(layout.layers) where !trees.contains(name) {
-                removeFolder(layout.layers + "/" + name)
-            }
+        try await onThread { [self] in
+            var found = try Self.names(layout.temporary).filter { $0.hasPrefix(Workshop.prefix) }
+                .map { layout.temporary + "/" + $0 }
+            found += try Self.names(layout.layers).filter { !trees.contains($0) }.map(layout.layerFolder)
             for algorithm in Digest.Algorithm.allCases {
                 let folder = layout.blobFolder(algorithm)
-                for name in try Self.names(folder) where Digest(algorithm, hex: name).map(blobs.contains) != true {
-                    removeFolder(folder + "/" + name)
-                }
+                found += try Self.names(folder).filter { Digest(algorithm, hex: $0).map(blobs.contains) != true }
+                    .map { folder + "/" + $0 }
             }
+            try discard(found)
         }
     }
 
     private static func names(_ folder: String) throws -> [String] {
         try Descriptor.open(folder, [.read, .directory]).names().map { String(decoding: $0, as: UTF8.self) }
     }
+
+    /// Moves files and folders out of sight and deletes them on a thread in the background: ten thousand files may take many
+    /// seconds. What a crash leaves is found by `recover`.
+    func discard(_ paths: [String]) throws {
+        if paths.isEmpty { return }
+        let workshop = try Workshop(layout)
+        for (index, path) in paths.enumerated() where exists(path) {
+            try moveFolder(path, to: workshop.file(String(index)))
+        }
+        trash.update { $0 += 1 }
+        do {
+            try startThread { [trash] in
+                workshop.remove()
+                trash.update { $0 -= 1 }
+            }
+        } catch {
+            trash.update { $0 -= 1 }
+            throw error
+        }
+    }
+
+    /// Waits until nothing is being deleted in the background.
+    public func settle() async throws { try await onThread { [self] in trash.wait { $0 == 0 ? () : nil } } }
 
     // MARK: Looking up
 

@@ -329,3 +329,18 @@ extension Descriptor {
         return buffer[..<count].map { UInt8(bitPattern: $0) }
     }
 }
+
+extension Descriptor {
+    /// A second descriptor for one that somebody else owns (fcntl(2) F_DUPFD_CLOEXEC).
+    public static func duplicate(of raw: CInt) throws -> Descriptor {
+        Descriptor(owning: try kernel("fcntl F_DUPFD_CLOEXEC") { fcntl(raw, F_DUPFD_CLOEXEC, 3) })
+    }
+}
+
+extension Descriptor {
+    /// Asks ext4 to spread the folders made in this one over the disk (FS_TOPDIR_FL, ioctl_iflags(2)). Only a hint: no error.
+    ///
+    /// Otherwise a large tree that is made soon after one was removed gets the same inode tables, whose entries ext4 does not reuse
+    /// for five minutes and looks at one by one: measured, 9,000 files took 8 to 11 s instead of 0.9.
+    public borrowing func spreadFolders() { _ = skiff_add_inode_flag(raw, 0x0002_0000) }
+}

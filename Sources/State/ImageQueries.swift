@@ -173,12 +173,30 @@ extension Transaction {
         try run("INSERT OR IGNORE INTO image_layer VALUES (?, ?, ?)", id, position, chainID)
     }
 
+    private static let blobColumns = "blob.digest, blob.size, blob.media_type, blob.diff_id, blob.tree"
+
+    private static func blob(_ row: borrowing Row) throws -> BlobRow {
+        BlobRow(
+            digest: try row.digest(0), size: row.integer(1), mediaType: row.text(2), diffID: try row.optionalDigest(3),
+            tree: row.optionalText(4))
+    }
+
     public func blob(_ digest: Digest) throws -> BlobRow? {
-        try first("SELECT digest, size, media_type, diff_id, tree FROM blob WHERE digest = ?", digest) { row in
-            BlobRow(
-                digest: try row.digest(0), size: row.integer(1), mediaType: row.text(2), diffID: try row.optionalDigest(3),
-                tree: row.optionalText(4))
-        }
+        try first("SELECT \(Self.blobColumns) FROM blob WHERE digest = ?", digest, map: Self.blob)
+    }
+
+    /// A content that is this layer: its tar where there is one, else a compressed one.
+    public func blob(layer diffID: Digest) throws -> BlobRow? {
+        try first(
+            "SELECT \(Self.blobColumns) FROM blob WHERE diff_id = ? ORDER BY digest = diff_id DESC, digest", diffID,
+            map: Self.blob)
+    }
+
+    /// Every content of the image: manifest, configuration, layers.
+    public func blobs(ofImage id: Digest) throws -> [BlobRow] {
+        try rows(
+            "SELECT \(Self.blobColumns) FROM image_blob JOIN blob USING (digest) WHERE image_id = ? ORDER BY digest", id,
+            map: Self.blob)
     }
 
     public func insert(_ blob: BlobRow) throws {
@@ -201,15 +219,7 @@ extension Transaction {
             try run("DELETE FROM layer WHERE chain_id = ?", layer.chainID)
         }
         let blobs = try rows(
-            """
-            SELECT digest, size, media_type, diff_id, tree FROM blob
-            WHERE digest NOT IN (SELECT digest FROM image_blob)
-            """
-        ) { row in
-            BlobRow(
-                digest: try row.digest(0), size: row.integer(1), mediaType: row.text(2), diffID: try row.optionalDigest(3),
-                tree: row.optionalText(4))
-        }
+            "SELECT \(Self.blobColumns) FROM blob WHERE digest NOT IN (SELECT digest FROM image_blob)", map: Self.blob)
         for blob in blobs { try run("DELETE FROM blob WHERE digest = ?", blob.digest) }
         return (layers, merges, blobs)
     }

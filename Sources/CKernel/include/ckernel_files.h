@@ -22,6 +22,8 @@ ssize_t skiff_llistxattr(const char *path, char *list, size_t size);
 uint64_t skiff_makedev(uint32_t major, uint32_t minor);
 uint32_t skiff_major(uint64_t device);
 uint32_t skiff_minor(uint64_t device);
+// ioctl_iflags(2): adds a flag to a file's; -1 and errno.
+int skiff_add_inode_flag(int fd, int flag);
 // malloc_trim(3)
 void skiff_trim_heap(void);
 #endif
