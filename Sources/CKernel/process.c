@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,6 +84,25 @@ int skiff_wait_pidfd(int pidfd, int no_hang, int *status, int *by_signal) {
 
 int skiff_wait_pid(int pid, int no_hang, int *status, int *by_signal) {
     return pid < 0 ? wait_for(P_ALL, 0, no_hang, status, by_signal) : wait_for(P_PID, pid, no_hang, status, by_signal);
+}
+
+int skiff_ended_child(void) {
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0) return -1;
+    return info.si_pid;
+}
+
+int skiff_pidfd_pid(int pidfd) {
+    char path[64], line[256];
+    int pid = -1;
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    FILE *file = fopen(path, "re");
+    if (!file) return -1;
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "Pid: %d", &pid) == 1) break;
+    fclose(file);
+    return pid;
 }
 
 int skiff_prlimit(int pid, int resource, uint64_t soft, uint64_t hard) {

@@ -241,6 +241,16 @@ public enum Files {
         return String(decoding: bytes, as: UTF8.self)
     }
 
+    /// Nothing can change the content any more (fcntl(2) F_ADD_SEALS).
+    public static func seal(_ memory: CInt) throws { try kernel("fcntl F_ADD_SEALS") { skiff_add_seals(memory) } }
+
+    public static func rename(_ name: String, to other: String, at folder: CInt) throws {
+        try kernel("rename", other) { renameat(folder, name, folder, other) }
+    }
+
+    /// unlink(2); a name that is not there is a fault.
+    public static func removeExisting(_ path: String) throws { try kernel("unlink", path) { unlink(path) } }
+
     /// unlinkat(2); a name that is not there is no fault.
     public static func remove(_ path: String, at folder: CInt = AT_FDCWD, isFolder: Bool = false) throws {
         do { try kernel("unlink", path) { unlinkat(folder, path, isFolder ? AT_REMOVEDIR : 0) } } catch let fault as KernelFault
@@ -292,8 +302,8 @@ public enum Files {
     }
 
     /// memfd_create(2) with the bytes in it, read from the start.
-    public static func memory(_ name: String, _ bytes: [UInt8] = []) throws -> Descriptor {
-        let file = Descriptor(owning: try kernel("memfd_create", name) { skiff_memfd_create(name, 1) })
+    public static func memory(_ name: String, _ bytes: [UInt8] = [], isSealable: Bool = false) throws -> Descriptor {
+        let file = Descriptor(owning: try kernel("memfd_create", name) { skiff_memfd_create(name, isSealable ? 3 : 1) })
         if !bytes.isEmpty {
             try write(file.raw, bytes)
             try kernel("lseek") { lseek(file.raw, 0, SEEK_SET) }

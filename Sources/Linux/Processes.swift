@@ -143,6 +143,16 @@ public enum Processes {
         return reaped == 0 ? nil : (reaped, bySignal != 0 ? .signaled(status & 0x7f) : .exited(status))
     }
 
+    /// Reaps every ended child but the one of the pidfd (waitid(2) with WNOWAIT to look first).
+    public static func reapOthers(than pidfd: CInt) {
+        let own = skiff_pidfd_pid(pidfd)
+        while true {
+            let pid = skiff_ended_child()
+            if pid <= 0 || pid == own { return }
+            _ = try? reap(pid, wait: false)
+        }
+    }
+
     /// Field 22 of /proc/<pid>/stat, in clock ticks since boot; nil when there is no such process. `state` is field 3.
     public static func stat(_ pid: CInt) -> ProcessStat? {
         guard let bytes = try? Files.read("/proc/\(pid)/stat", limit: 4096) else { return nil }
@@ -217,5 +227,20 @@ public struct ProcessStat: Sendable, Equatable {
         }
         guard field == 22 else { return nil }
         startTicks = value
+    }
+}
+
+/// The environment of this process (environ(7)).
+public enum ProcessEnvironment {
+    public static func value(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+
+    public static var all: [String] {
+        var result: [String] = []
+        var entry = environ
+        while let text = entry.pointee {
+            result.append(String(cString: text))
+            entry += 1
+        }
+        return result
     }
 }

@@ -25,6 +25,10 @@ int skiff_pidfd_getfd(int pidfd, int descriptor);
 int skiff_wait_pidfd(int pidfd, int no_hang, int *status, int *by_signal);
 /// waitpid(2): the pid, 0 with no_hang and nothing to reap, -1.
 int skiff_wait_pid(int pid, int no_hang, int *status, int *by_signal);
+/// The pid of an ended child that stays to be reaped; 0 when there is none, -1.
+int skiff_ended_child(void);
+/// The pid of a pidfd (/proc/self/fdinfo); -1 when it cannot be told.
+int skiff_pidfd_pid(int pidfd);
 int skiff_prlimit(int pid, int resource, uint64_t soft, uint64_t hard);
 int skiff_getrlimit(int resource, uint64_t *soft, uint64_t *hard);
 int skiff_sethostname(const char *name, size_t count);

@@ -78,6 +78,9 @@ public struct StateFolder: Sendable {
         try? Files.remove(folder, isFolder: true)
     }
 
+    /// Removes what is left under the id without asking what it was.
+    public func discard(_ id: String) { remove(id) }
+
     /// Whether anything is left under the id, a readable state or not.
     public func exists(_ id: String) -> Bool { Files.exists(path(id)) }
     func isWaiting(_ id: String) -> Bool { Files.exists(fifo(id)) }
