@@ -79,7 +79,7 @@ let package = Package(
         // Tests: unprivileged, one target per room; what needs root is in Integration
         .target(name: "TestSupport", path: "Tests/Support", exclude: ["leak-check.py", "soak.py"], swiftSettings: strict),
         tests("HouseTests", []),
-        tests("Integration", ["TestSupport", "Linux", "Logs", "Runtime", "JSON", "Model"]),
+        tests("Integration", ["TestSupport", "Linux", "Logs", "Runtime", "Networks", "State", "JSON", "Model"]),
         tests("JSONTests", ["JSON"]),
         tests("ModelTests", ["Model", "JSON"]),
         tests("LinuxTests", ["Linux", "Model"]),

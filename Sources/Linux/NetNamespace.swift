@@ -57,4 +57,5 @@ public enum NetClock {
 
     /// Blocks the calling thread (nanosleep(2)).
     public static func sleep(milliseconds: Int) { usleep(UInt32(milliseconds) * 1000) }
+    public static func sleep(microseconds: UInt32) { usleep(microseconds) }
 }

@@ -59,6 +59,19 @@ public enum RouteRequest {
         return NetlinkMessage(type: newLink, flags: 0, payload: writer.bytes, subject: "set link \(name)")
     }
 
+    /// Lets a bridge send a packet out of the port that it came in by (IFLA_BRPORT_MODE).
+    public static func setHairpin(_ name: String) -> NetlinkMessage {
+        var writer = NetlinkWriter()
+        link(&writer)
+        writer.attribute(attributeName, text: name)
+        writer.nested(attributeInfo) { info in
+            // IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA
+            info.attribute(4, text: "bridge")
+            info.nested(5) { $0.attribute(4, native: UInt8(1)) }
+        }
+        return NetlinkMessage(type: newLink, flags: 0, payload: writer.bytes, subject: "set hairpin mode of \(name)")
+    }
+
     public static func delete(link name: String) -> NetlinkMessage {
         var writer = NetlinkWriter()
         link(&writer)

@@ -12,8 +12,12 @@ public struct LinkInfo: Sendable, Equatable {
     public var kind = ""
     public var group: UInt32 = 0
     public var statistics: LinkStatistics?
+    /// On a bridge, the state of the port (BR_STATE_FORWARDING is 3).
+    public var portState: UInt8?
 
     public var isUp: Bool { flags & RouteRequest.flagUp != 0 }
+    /// Up, and the kernel has seen the carrier: packets are queued instead of dropped (IFF_RUNNING); on a bridge, forwarded.
+    public var isRunning: Bool { flags & 0x40 != 0 && portState ?? 3 == 3 }
 
     /// An answer to RTM_GETLINK; nil for a message of another type.
     public init?(_ reply: NetlinkReply) throws {
@@ -28,7 +32,10 @@ public struct LinkInfo: Sendable, Equatable {
         mtu = attributes.native(RouteRequest.attributeMTU) ?? 0
         master = attributes.native(RouteRequest.attributeMaster) ?? 0
         group = attributes.native(RouteRequest.attributeGroup) ?? 0
-        kind = try attributes.nested(RouteRequest.attributeInfo)?.text(1) ?? ""
+        let info = try attributes.nested(RouteRequest.attributeInfo)
+        kind = info?.text(1) ?? ""
+        // IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_STATE
+        if info?.text(4) == "bridge" { portState = try info?.nested(5)?.native(1) }
         statistics = attributes.content(RouteRequest.attributeStatistics).flatMap { LinkStatistics($0) }
     }
 }

@@ -62,7 +62,10 @@ final class SandboxMaker {
             VethRequest(
                 name: name, master: bridge.index, mtu: bridge.mtu, group: Self.group, peerName: "eth0", peerMAC: mac,
                 namespace: namespace.raw
-            ).message
+            ).message,
+            // A container that connects to its own published port: where bridged packets pass the firewall
+            // (bridge-nf-call-iptables), the bridge itself sends them back.
+            RouteRequest.setHairpin(name),
         ])
         guard let link = try inner.link(named: "eth0") else {
             throw Fault(.system, "eth0 is missing in a new network namespace", subject: name)
@@ -73,8 +76,20 @@ final class SandboxMaker {
             RouteRequest.add(address: address, prefix: bridge.record.subnet.prefix, link: link.index),
             RouteRequest.add(route: nil, gateway: bridge.record.gateway, link: link.index),
         ])
+        try waitUntilRunning(name)
         return PreparedSandbox(
             namespace: namespace, interface: PreparedSandbox.Interface(name: name, address: address, mac: mac))
+    }
+
+    /// The kernel notices a carrier in its own time (linkwatch); until then it drops what is sent, and a lost first packet
+    /// costs the container a second. Usually a fraction of a millisecond; never waits longer than 50.
+    private func waitUntilRunning(_ name: String) throws {
+        for link in [name, bridge.record.bridge] {
+            for _ in 0..<250 {
+                if try host.link(named: link)?.isRunning ?? true { break }
+                NetClock.sleep(microseconds: 200)
+            }
+        }
     }
 
     /// docker's defaults: no privilege is needed for low ports and for ping; no IPv6 on eth0 while the network has none. Where

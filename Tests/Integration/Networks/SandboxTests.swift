@@ -1,0 +1,255 @@
+import Glibc
+import Linux
+import Model
+import Networks
+import Testing
+import TestSupport
+
+/// The life of sandboxes: what is in them, restarts, many at once, what is left.
+@Suite struct SandboxTests {
+    @Test func aSandboxHasItsAddressItsRouteAndNoIPv6() async throws {
+        let scene = try NetworkScene()
+        let service = try await scene.started()
+        let container = try await SceneContainer(service, "plain")
+        let record = container.lease.record
+        let address = try #require(record.address)
+        #expect(record.gateway?.description == "172.30.0.1")
+        #expect(record.prefix == 16)
+        #expect(record.mac == MACAddress(of: address))
+        #expect(record.network == "bridge")
+        try container.thread.run {
+            let socket = try NetlinkSocket(.route)
+            let links = try socket.links()
+            #expect(links.map(\.name).sorted() == ["eth0", "lo"])
+            #expect(!links.contains { !$0.isUp })
+            #expect(links.first { $0.name == "eth0" }?.mac == record.mac)
+            #expect(links.first { $0.name == "eth0" }?.mtu == 1500)
+            let eth0 = try #require(links.first { $0.name == "eth0" }).index
+            #expect(try socket.addresses().filter { $0.link == eth0 }.map(\.address) == [.v4(address)])
+            #expect(try socket.routes().contains { $0.destination.prefix == 0 && $0.gateway == record.gateway })
+            #expect(try NetSysctl.read("ipv6/conf/eth0/disable_ipv6") == "1")
+            #expect(try NetSysctl.read("ipv4/ip_unprivileged_port_start") == "0")
+        }
+        await service.shutdown()
+    }
+
+    @Test func noneHasLoopbackOnly() async throws {
+        let scene = try NetworkScene()
+        let service = try await scene.started()
+        let lease = try await service.acquire(SandboxRequest(id: .random(), name: "none", kind: .none))
+        #expect(lease.record.address == nil)
+        let thread = try NamespaceThread(lease.netns)
+        try thread.run {
+            let links = try NetlinkSocket(.route).links()
+            #expect(links.map(\.name) == ["lo"])
+            #expect(!links.contains { !$0.isUp })
+            #expect(try NetlinkSocket(.route).routes().allSatisfy { $0.destination.prefix != 0 })
+        }
+        #expect(await service.statistics(of: lease.record.id) == nil)
+        await service.shutdown()
+    }
+
+    @Test func wishesForAddressAndMACAreFulfilledOrRefused() async throws {
+        let scene = try NetworkScene()
+        let service = try await scene.started()
+        let wish = try #require(IPv4Address("172.30.7.7"))
+        let mac = try #require(MACAddress("02:11:22:33:44:55"))
+        let request = SandboxRequest(id: .random(), name: "wish", address: wish, mac: mac)
+        let lease = try await service.acquire(request)
+        #expect(lease.record.address == wish)
+        #expect(lease.record.mac == mac)
+        await #expect(throws: Fault.self) {
+            _ = try await service.acquire(SandboxRequest(id: .random(), name: "again", address: wish))
+        }
+        await #expect(throws: Fault.self) {
+            _ = try await service.acquire(SandboxRequest(id: .random(), name: "outside", address: .loopback))
+        }
+        await service.shutdown()
+    }
+
+    @Test func countersAreTheContainers() async throws {
+        let scene = try NetworkScene()
+        let service = try await scene.started()
+        let container = try await SceneContainer(service, "counted", ports: [.port(8080, 80)])
+        let server = try EchoServer(container.thread, 80)
+        for _ in 0..<10 { _ = try scene.fromHost("127.0.0.1", 8080) }
+        let counters = try #require(await service.statistics(of: container.lease.record.id))
+        #expect(counters.receivedPackets >= 30)
+        #expect(counters.sentPackets >= 20)
+        #expect(counters.receivedPackets > counters.sentPackets)
+        withExtendedLifetime(server) {}
+        await service.shutdown()
+    }
+
+    /// users-ask 6: an engine that dies loses no connection, no port and no address.
+    @Test func aNewEngineTakesOverWhatTheOldOneLeft() async throws {
+        let scene = try NetworkScene()
+        let old = try await scene.started()
+        let kept = try await SceneContainer(old, "kept", ports: [.port(8080, 80), .port(8081, 80, on: "127.0.0.1")])
+        let server = try EchoServer(kept.thread, 80)
+        let connection = try scene.neighbour.run { try LongConnection(NetworkScene.hostAddress, 8080) }
+        var gone: SceneContainer? = try await SceneContainer(old, "gone", ports: [.port(8090, 80)])
+        #expect(gone != nil)
+        // What a kill leaves: no release, everything prepared ahead dies.
+        await old.shutdown()
+        gone = nil
+        #expect(try scene.fromNeighbour(NetworkScene.hostAddress, 8080) == .answered(seenAs: NetworkScene.neighbourAddress))
+
+        let new = try scene.service()
+        #expect(new.network == old.network)
+        #expect(try scene.fromNeighbour(NetworkScene.hostAddress, 8080) == .answered(seenAs: NetworkScene.neighbourAddress))
+        try await new.restore([kept.lease.record])
+        #expect(try scene.fromNeighbour(NetworkScene.hostAddress, 8080) == .answered(seenAs: NetworkScene.neighbourAddress))
+        #expect(try scene.fromHost("127.0.0.1", 8081) == .answered(seenAs: "172.30.0.1"))
+        #expect(try scene.elements("ports_any") == 1)
+        #expect(connection.isOpen)
+        let next = try await SceneContainer(new, "next", ports: [.port(8090, 80)])
+        #expect(next.address != kept.address)
+        await #expect(throws: Fault.self) {
+            _ = try await new.acquire(SandboxRequest(id: .random(), name: "thief", ports: [.port(8080, 80)]))
+        }
+        await new.release(kept.lease.record.id)
+        #expect(try scene.elements("ports_any") == 1)
+        withExtendedLifetime((server, next)) {}
+        await new.shutdown()
+    }
+
+    /// users-ask 3
+    @Test func aFlushedTableComesBackWithTheNextChange() async throws {
+        let scene = try NetworkScene()
+        let service = try await scene.started()
+        let first = try await SceneContainer(service, "first", ports: [.port(8080, 80)])
+        let server = try EchoServer(first.thread, 80)
+        try scene.host.run {
+            _ = try NetlinkSocket(.netfilter).batch([TablesRequest(table: "skiff").delete()])
+        }
+        let second = try await SceneContainer(service, "second", ports: [.port(8081, 80)])
+        #expect(try scene.fromNeighbour(NetworkScene.hostAddress, 8080) == .answered(seenAs: NetworkScene.neighbourAddress))
+        #expect(try scene.elements("ports_any") == 2)
+        try scene.host.run {
+            _ = try NetlinkSocket(.netfilter).batch([TablesRequest(table: "skiff").delete()])
+        }
+        await service.release(second.lease.record.id)
+        #expect(try scene.elements("ports_any") == 1)
+        withExtendedLifetime(server) {}
+        await service.shutdown()
+    }
+
+    @Test func fiftyAtOnceAreAllDifferentAndWork() async throws {
+        let scene = try NetworkScene()
+        let service = try await scene.started(warm: 4)
+        let leases = try await withThrowingTaskGroup(of: SandboxLease.self) { group in
+            for number in 0..<50 {
+                group.addTask {
+                    let port = PortRequest(containerPort: 80, hostPorts: (9100 + UInt16(number))...(9100 + UInt16(number)))
+                    return try await service.acquire(SandboxRequest(id: .random(), name: "n\(number)", ports: [port]))
+                }
+            }
+            return try await group.reduce(into: [SandboxLease]()) { $0.append($1) }
+        }
+        #expect(Set(leases.compactMap(\.record.address)).count == 50)
+        #expect(Set(leases.compactMap(\.record.mac)).count == 50)
+        #expect(try scene.elements("ports_any") == 50)
+        for lease in leases.prefix(5) + leases.suffix(5) {
+            let server = try EchoServer(try NamespaceThread(lease.netns), 80)
+            let port = try #require(lease.record.bindings.first).hostPort
+            #expect(try scene.fromHost("127.0.0.1", port) == .answered(seenAs: "172.30.0.1"))
+            withExtendedLifetime(server) {}
+        }
+        await withTaskGroup(of: Void.self) { group in
+            for lease in leases { group.addTask { await service.release(lease.record.id) } }
+        }
+        #expect(try scene.elements("ports_any") == 0)
+        await service.shutdown()
+    }
+
+    @Test func nothingIsLeftOfSandboxesThatEnded() async throws {
+        let scene = try NetworkScene()
+        let service = try await scene.started(warm: 3)
+        for _ in 0..<3 {
+            var leases: [SandboxLease] = []
+            for number in 0..<10 {
+                leases.append(
+                    try await service.acquire(
+                        SandboxRequest(id: .random(), name: "n", ports: [.port(9200 + UInt16(number), 80)])))
+            }
+            for lease in leases { await service.release(lease.record.id) }
+        }
+        await service.shutdown()
+        #expect(service.records.isEmpty)
+        #expect(eventually(timeout: 10) { (try? scene.sandboxLinks().isEmpty) == true })
+        #expect(try scene.elements("ports_any") == 0)
+    }
+
+    @Test func settingUpAgainChangesNothing() async throws {
+        let scene = try NetworkScene()
+        try scene.host.run { try NetSysctl.write("ipv4/ip_forward", "0") }
+        let first = try await scene.started()
+        let links = try scene.host.run { try NetlinkSocket(.route).link(named: "skiff0") }
+        let second = try scene.service()
+        #expect(second.network == first.network)
+        #expect(try scene.host.run { try NetlinkSocket(.route).link(named: "skiff0")?.index } == links?.index)
+        #expect(try scene.host.run { try NetSysctl.read("ipv4/ip_forward") } == "1")
+        #expect(scene.warnings.withLock { $0.filter { $0.contains("ip_forward") }.count } == 1)
+        await first.shutdown()
+        await second.shutdown()
+    }
+
+    @Test func aSubnetThatTheHostRoutesIsAvoided() async throws {
+        let scene = try NetworkScene()
+        try scene.host.run {
+            let socket = try NetlinkSocket(.route)
+            let link = try socket.link(named: "lan0")
+            try socket.transact([
+                RouteRequest.add(
+                    route: IPv4Subnet("172.30.5.0/24"), gateway: IPv4Address(number: 0xC633_6402), link: link?.index ?? 0)
+            ])
+        }
+        let service = try scene.service()
+        #expect(service.network.subnet.description == "172.31.0.0/16")
+        #expect(throws: Fault.self) { try scene.service { $0.subnet = IPv4Subnet("198.51.0.0/16") } }
+        await service.shutdown()
+    }
+
+    @Test func aLinkWithTheBridgesNameThatIsNoneIsRefused() throws {
+        let scene = try NetworkScene()
+        do {
+            _ = try scene.service { $0.bridge = "lan0" }
+            Issue.record("a veth was taken for a bridge")
+        } catch let fault as Fault {
+            #expect(fault.message == "link lan0 exists and is no bridge; remove it or configure another bridge name")
+        }
+    }
+}
+
+/// A connection that is kept open over other events.
+final class LongConnection: Sendable {
+    private let raw: CInt
+
+    init(_ address: String, _ port: UInt16) throws {
+        raw = socket(AF_INET, CInt(SOCK_STREAM.rawValue) | 0o2000000, 0)
+        var name = Talk.socketAddress(address, port)
+        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        try kernel("connect") {
+            withUnsafePointer(to: &name) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(raw, $0, size) }
+            }
+        }
+        var buffer = [UInt8](repeating: 0, count: 64)
+        _ = recv(raw, &buffer, 64, 0)
+    }
+
+    deinit { close(raw) }
+
+    /// Bytes still reach the other side and are acknowledged.
+    var isOpen: Bool {
+        guard send(raw, "x", 1, CInt(MSG_NOSIGNAL)) == 1 else { return false }
+        for _ in 0..<50 {
+            var unacknowledged: CInt = 0
+            // SIOCOUTQ
+            if ioctl(raw, 0x5411, &unacknowledged) == 0, unacknowledged == 0 { return true }
+            usleep(20_000)
+        }
+        return false
+    }
+}
