@@ -1,4 +1,5 @@
 #ifndef CKERNEL_H
 #define CKERNEL_H
 #include "ckernel_files.h"
+#include "ckernel_epoll.h"
 #endif
