@@ -14,6 +14,8 @@ public struct EngineConfiguration: Sendable {
     public var networks = NetworksConfiguration()
     /// For `version` and `info`.
     public var version = "0.1.0"
+    /// Run the containers' health checks.
+    public var healthChecks = true
 
     public init(layout: Layout, runtimeBinary: String) {
         self.layout = layout

@@ -63,5 +63,4 @@ public struct HijackOffer: Sendable {
     public func accept(_ connection: HijackedConnection) async { await serve(connection) }
 }
 
-/// The `filters` of a list, prune or events request: key to wanted values, any of which may match; all keys must match.
 public typealias Filters = Docker.Filters

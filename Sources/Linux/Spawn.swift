@@ -72,3 +72,27 @@ public func reapChild(_ pid: CInt) -> CInt? {
         return signal == 0 ? (status >> 8) & 0xFF : 128 + signal
     }
 }
+
+/// getenv(3); call it before the process has threads that change the environment.
+public func environmentVariable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+
+/// This process's id. getpid(2)
+public var ownProcessID: CInt { getpid() }
+
+/// Dies at once, as if killed from outside: no clean-up runs. kill(2)
+public func killThisProcess() {
+    kill(getpid(), SIGKILL)
+    pause()
+}
+
+/// This machine's name. gethostname(2)
+public func hostName() -> String {
+    var buffer = [CChar](repeating: 0, count: 256)
+    guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }
+    return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
+extension KernelFault {
+    /// What was to be made is there already.
+    public var isExisting: Bool { errno == EEXIST }
+}

@@ -1,0 +1,193 @@
+import Images
+import Linux
+import Logging
+import Model
+import Networks
+import State
+
+extension Container {
+    /// Success means that the process has been executed.
+    func start() async throws {
+        try await queue.run { try await self.startNow() }
+    }
+
+    private func startNow() async throws {
+        guard !removed else { throw Fault(.notFound, "No such container: \(id)", subject: id.text) }
+        switch status.phase {
+        case .running: throw Fault(.notModified, "container \(id) is running already", subject: id.text)
+        case .paused: throw Fault(.conflict, "cannot start a paused container, try unpause instead", subject: id.text)
+        case .created, .restarting, .exited: break
+        }
+        try await launch(byHand: true)
+    }
+
+    /// Stop, where it runs, and start again.
+    func restart(signal: CInt?, timeout: Int?) async throws {
+        do { try await stop(signal: signal, timeout: timeout) } catch let fault as Fault where fault.kind == .notModified {}
+        try await start()
+        emit("restart")
+    }
+
+    /// Makes and starts the container's process. In the queue. A failure is recorded, and leaves nothing behind.
+    func launch(byHand: Bool) async throws {
+        cancelRestart()
+        stopping = false
+        do {
+            try await launchProcess(byHand: byHand)
+        } catch {
+            let fault = Fault(error)
+            let code: Int32 =
+                switch fault.kind {
+                case .commandNotFound: 127
+                case .commandNotExecutable: 126
+                default: 128
+                }
+            status.startFailed(ExitedContainer(exitCode: code, finishedAt: wallClock(), error: fault.description))
+            publish()
+            emit("die", ["exitCode": String(code)])
+            board.exited()
+            if board.snapshot.description.autoRemove { await finishRemoval(volumes: true) }
+            throw fault
+        }
+    }
+
+    private func launchProcess(byHand: Bool) async throws {
+        // One superblock per upper folder: the last run's shim must have let go of it.
+        if let last = connection, try await last.gone.value(within: .seconds(20)) == nil {
+            throw Fault(.unavailable, "the last run of container \(id.short) is still being cleaned up, try again", subject: id.text)
+        }
+        let snapshot = board.snapshot
+        async let lease = acquireSandbox(snapshot)
+        let plan: LaunchPlan
+        do { plan = try await prepare(snapshot) } catch {
+            if let lease = try? await lease { await core.sandboxes.release(lease.record.id) }
+            throw error
+        }
+        let sandbox = try await lease
+        do {
+            let run = try await run(plan, sandbox)
+            CrashPoint.startRunning.reach()
+            status.started(run, byHand: byHand)
+            publish()
+            CrashPoint.startRecorded.reach()
+        } catch {
+            if sandbox != nil { await core.sandboxes.release(id) }
+            throw error
+        }
+        emit("start")
+        if core.configuration.healthChecks { startHealthChecks() }
+    }
+
+    private func acquireSandbox(_ snapshot: ContainerSnapshot) async throws -> SandboxLease? {
+        let description = snapshot.description
+        let kind: SandboxRequest.Kind
+        switch description.network {
+        case .bridge: kind = description.config.networkDisabled == true ? .none : .bridge
+        case .none: kind = .none
+        case .host, .container: return nil
+        case .named(let name): throw Fault(.notFound, "network \(name) not found", subject: name)
+        }
+        var request = SandboxRequest(id: id, name: snapshot.name, kind: kind)
+        if kind == .bridge {
+            request.ports = try PortWishes.requests(description)
+            if let text = description.endpoint?.ipamConfig?.iPv4Address, !text.isEmpty { request.address = IPv4Address(text) }
+            if let text = description.endpoint?.macAddress, !text.isEmpty { request.mac = MACAddress(text) }
+        }
+        return try await core.sandboxes.acquire(request)
+    }
+
+    /// Starts the shim, hands it the clients that wait, and lets the process run.
+    private func run(_ plan: LaunchPlan, _ sandbox: SandboxLease?) async throws -> RunningContainer {
+        let launcher = core.launcher
+        let launch = ShimLaunch(
+            id: id, spec: plan.spec, config: plan.config, netns: sandbox?.netns ?? plan.joinedNetwork?.raw,
+            hold: sandbox?.reserved ?? [])
+        let files = plan.files
+        let record = sandbox?.record
+        let started = try await core.pool.run {
+            try files?.write(record)
+            return try launcher.launch(launch)
+        }
+        core.reactor.reap(started.pid)
+        let connection = try ShimConnection(started.control, reactor: core.reactor)
+        for client in waitingClients { _ = connection.post(.attach(client.stream), passing: client.descriptor) }
+        waitingClients = []
+        let answer: ShimAnswer
+        do { answer = try await connection.request(.start) } catch {
+            await abandon(connection, pid: started.pid)
+            throw explain(Fault(error), plan)
+        }
+        // Namespaces are joined and descriptors are the shim's now; ours had to live until here.
+        withExtendedLifetime((plan, sandbox)) {}
+        guard case .started(let process) = answer.outcome else {
+            await abandon(connection, pid: started.pid)
+            throw Fault(.system, "the container's shim does not speak this engine's protocol")
+        }
+        listen(to: connection)
+        return RunningContainer(
+            pid: process.pid, startTicks: process.startTicks, startedAt: process.startedAt, sandbox: sandbox?.record)
+    }
+
+    /// A start has failed: waits until the shim has cleaned up, and cleans up where it cannot.
+    private func abandon(_ connection: ShimConnection, pid: CInt) async {
+        _ = try? await connection.gone.value(within: .seconds(10))
+        if !connection.gone.isResolved {
+            _ = try? await connection.post(.signal(exec: nil, number: StopSignal.kill, all: true)).value(within: .seconds(2))
+            _ = try? await connection.gone.value(within: .seconds(5))
+        }
+        connection.close()
+        let folder = core.layout.shim(id)
+        let record = await core.pool.readExitRecord(folder)
+        if record == nil { await clearRemains() }
+        _ = try? await core.pool.run { try removeTree(folder) }
+    }
+
+    /// A shim that died without a word has said why in its log.
+    private nonisolated func explain(_ fault: Fault, _ plan: LaunchPlan) -> Fault {
+        guard fault.kind == .unavailable else { return fault }
+        let log = (try? readFile(core.layout.shim(id) + "/shim.log", limit: 64 << 10)) ?? []
+        let line = String(decoding: log, as: UTF8.self).split(separator: "\n").last.map { String($0) }
+        return Fault(.system, "the container's shim ended before the container was started" + (line.map { ": \($0)" } ?? ""))
+    }
+}
+
+/// What a start needs besides the sandbox.
+struct LaunchPlan: Sendable {
+    var spec: OCI.Spec
+    var config: ShimConfig
+    /// The files that are bound into the container; nil where it shares another's.
+    var files: ContainerFiles?
+    /// The network namespace of the container that this one joins.
+    var joinedNetwork: HeldDescriptor?
+    /// Other namespaces that are joined, kept open until the shim has them.
+    var held: [HeldDescriptor] = []
+}
+
+/// A container's /etc/hosts, /etc/hostname and /etc/resolv.conf.
+struct ContainerFiles: Sendable {
+    var folder: String
+    var hostname: String
+    var domain: String
+    var options: ResolverOptions
+    /// The container is in the host's network.
+    var sharesHost: Bool
+
+    /// Blocking.
+    func write(_ sandbox: SandboxRecord?) throws {
+        let hosts: String
+        if sharesHost, let content = try? readFile("/etc/hosts", limit: 1 << 20) {
+            hosts = String(decoding: content, as: UTF8.self)
+        } else {
+            hosts = try ResolverFiles.hosts(
+                hostname: hostname, domain: domain, address: sandbox?.address, gateway: sandbox?.gateway, options: options)
+        }
+        let host = (try? readFile("/etc/resolv.conf", limit: 1 << 20)).map { String(decoding: $0, as: UTF8.self) }
+        let resolved = (try? readFile("/run/systemd/resolve/resolv.conf", limit: 1 << 20)).map {
+            String(decoding: $0, as: UTF8.self)
+        }
+        let resolv = sharesHost && options == ResolverOptions() ? host ?? "" : ResolverFiles.resolv(host: host, resolved: resolved, options: options)
+        try writeFile(folder + "/hosts", Array(hosts.utf8), permissions: 0o644)
+        try writeFile(folder + "/hostname", Array(ResolverFiles.hostname(hostname).utf8), permissions: 0o644)
+        try writeFile(folder + "/resolv.conf", Array(resolv.utf8), permissions: 0o644)
+    }
+}

@@ -1,0 +1,25 @@
+import Images
+import Logging
+import Model
+import Networks
+import State
+
+/// What the services of one engine share. Constructed once; nothing in it owns a container's process.
+struct EngineCore: Sendable {
+    let configuration: EngineConfiguration
+    let database: Database
+    let images: ImageStore
+    let sandboxes: SandboxService
+    let reactor: ShimReactor
+    let pool: BlockingPool
+    let background: BlockingPool
+    let registry: ContainerRegistry
+    let events: EventService
+    let execs: ExecTable
+    let accounts: AccountCache
+    let log: Logger
+    let bootID: String
+
+    var layout: Layout { configuration.layout }
+    var launcher: ShimLauncher { ShimLauncher(layout: layout, runtimeBinary: configuration.runtimeBinary) }
+}

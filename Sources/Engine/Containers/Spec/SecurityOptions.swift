@@ -1,0 +1,67 @@
+import JSON
+import Model
+
+/// `--security-opt`, read.
+struct SecurityOptions: Sendable {
+    enum Profile: Sendable {
+        case standard
+        case unconfined
+        case custom(OCI.Seccomp)
+    }
+
+    var seccomp = Profile.standard
+    var noNewPrivileges = false
+    /// A loaded profile's name, or `unconfined`.
+    var apparmor: String?
+    /// `user:…`, `level:…` in the order given; `disable`.
+    var labels: [String] = []
+    /// Nothing of /proc and /sys is masked or read-only.
+    var systemPathsUnconfined = false
+
+    /// Both forms, `key=value` and the older `key:value`. The client sends a seccomp profile's content, not its path.
+    /// - Throws: `invalid` in docker's words.
+    init(_ options: [String]) throws {
+        for option in options {
+            if option == "no-new-privileges" {
+                noNewPrivileges = true
+                continue
+            }
+            guard let mark = option.firstIndex(where: { $0 == "=" || $0 == ":" }) else {
+                throw Fault(.invalid, "invalid --security-opt 1: \"\(option)\"", subject: option)
+            }
+            let value = String(option[option.index(after: mark)...])
+            switch String(option[..<mark]) {
+            case "label": labels.append(value)
+            case "apparmor": apparmor = value
+            case "no-new-privileges":
+                guard let flag = ["true": true, "1": true, "false": false, "0": false][value] else {
+                    throw Fault(.invalid, "invalid --security-opt 2: \"\(option)\"", subject: option)
+                }
+                noNewPrivileges = flag
+            case "systempaths":
+                guard value == "unconfined" else { throw Fault(.invalid, "invalid --security-opt 2: \"\(option)\"", subject: option) }
+                systemPathsUnconfined = true
+            case "seccomp": seccomp = try Self.seccompProfile(value)
+            case "writable-cgroups", "credentialspec":
+                throw Fault(.unsupported, "--security-opt \(option) is not supported", subject: option)
+            default: throw Fault(.invalid, "invalid --security-opt 2: \"\(option)\"", subject: option)
+            }
+        }
+    }
+
+    private static func seccompProfile(_ value: String) throws -> Profile {
+        if value == "unconfined" { return .unconfined }
+        if value == "builtin" { return .standard }
+        do {
+            return .custom(try OCI.Seccomp(json: Array(value.utf8), limits: JSONLimits(size: 1 << 20)))
+        } catch { throw Fault(.invalid, "Decoding seccomp profile failed: \(Fault(error).message)") }
+    }
+
+    /// Docker's lists.
+    static let maskedPaths = [
+        "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+        "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+        "/sys/devices/virtual/powercap",
+    ]
+    static let readonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+}

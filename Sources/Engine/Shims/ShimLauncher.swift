@@ -1,0 +1,58 @@
+import JSON
+import Linux
+import Model
+
+/// What a shim is started with.
+struct ShimLaunch: Sendable {
+    var id: ObjectID
+    var spec: OCI.Spec
+    var config: ShimConfig
+    /// The network namespace; nil lets the spec decide.
+    var netns: CInt?
+    /// Kept open by the shim while the container lives.
+    var hold: [CInt]
+}
+
+/// Writes bundles and starts shims. Blocking: runs on the engine's pool.
+struct ShimLauncher: Sendable {
+    var layout: Layout
+    var runtimeBinary: String
+
+    /// The descriptors of a shim in order: standard streams, control connection, network namespace, what it holds.
+    static let netnsDescriptor: CInt = 4
+
+    /// Makes the bundle anew and starts its shim; success means that the shim's program executes. Answers the engine's end of
+    /// the control connection and the shim's pid.
+    func launch(_ launch: ShimLaunch) throws -> (control: HeldDescriptor, pid: CInt) {
+        let folder = layout.shim(launch.id)
+        try removeTree(folder)
+        try Descriptor.makeDirectories(folder)
+        try writeFile(folder + "/config.json", launch.spec.json)
+        try writeFile(folder + "/shim.json", launch.config.json)
+        CrashPoint.startPrepared.reach()
+
+        let ends = try SeqPacket.pair().release()
+        let ours = HeldDescriptor(Descriptor(owning: ends[0]))
+        let theirs = HeldDescriptor(Descriptor(owning: ends[1]))
+        try setNonblocking(ours.raw)
+        let null = try Descriptor.open("/dev/null", .readWrite)
+        let errors = try Descriptor.open(folder + "/shim.log", [.write, .create, .truncate], permissions: 0o600)
+
+        var arguments = ["skiff-runtime", "shim", "--bundle", folder]
+        var descriptors = [null.raw, null.raw, errors.raw, theirs.raw]
+        if let netns = launch.netns {
+            arguments += ["--netns", String(descriptors.count)]
+            descriptors.append(netns)
+        }
+        for held in launch.hold {
+            arguments += ["--hold", String(descriptors.count)]
+            descriptors.append(held)
+        }
+        let pid = try spawn(
+            SpawnRequest(
+                path: runtimeBinary, arguments: arguments,
+                environment: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], descriptors: descriptors))
+        CrashPoint.startSpawned.reach()
+        return (ours, pid)
+    }
+}
