@@ -1,4 +1,5 @@
 import Images
+import Linux
 import Logging
 import Model
 import Networks
@@ -32,14 +33,76 @@ public struct Services: Sendable {
     public let networks: NetworkService
     public let events: EventService
     public let system: SystemService
+    let core: EngineCore
+    private let lock: DataRootLock
 
     /// Opens the state, takes over what runs already, and returns ready to serve. What the last engine left half done is
     /// finished or undone in the background.
     /// - Throws: `conflict` that names the process when another engine has this data root.
     public static func start(_ configuration: EngineConfiguration, log: Logger) async throws -> Services {
-        throw Fault(.unsupported, "not yet")
+        let layout = configuration.layout
+        try Descriptor.makeDirectories(layout.dataRoot, permissions: 0o711)
+        for folder in [layout.containers, layout.volumes, layout.temporary] { try Descriptor.makeDirectories(folder) }
+        try Descriptor.makeDirectories(layout.runRoot, permissions: 0o711)
+        try Descriptor.makeDirectories(layout.shims)
+        let lock = try DataRootLock(layout.dataRoot)
+        let database = try Database(path: layout.database)
+        let images = try ImageStore(layout: layout, database: database)
+        let sandboxes = try SandboxService(configuration: configuration.networks, store: database) { text in
+            log.warning("\(text)")
+        }
+        let events = EventService()
+        let core = EngineCore(
+            configuration: configuration, database: database, images: images, sandboxes: sandboxes,
+            reactor: try ShimReactor(), pool: BlockingPool(width: 8, label: "skiff.work"),
+            background: BlockingPool(width: 2, label: "skiff.background"), registry: ContainerRegistry(), events: events,
+            execs: ExecTable(), accounts: AccountCache(), log: log, bootID: Self.bootID())
+        let services = Services(core, lock)
+        try await Recovery(core: core).run()
+        return services
+    }
+
+    private init(_ core: EngineCore, _ lock: DataRootLock) {
+        self.core = core
+        self.lock = lock
+        containers = ContainerService(core)
+        execs = ExecService(core)
+        images = ImageService(core)
+        volumes = VolumeService(core)
+        networks = NetworkService(core)
+        events = core.events
+        system = SystemService(core, images: images, containers: containers, volumes: volumes)
+    }
+
+    private static func bootID() -> String {
+        let bytes = (try? readFile("/proc/sys/kernel/random/boot_id", limit: 256)) ?? []
+        return String(decoding: bytes.prefix { $0 != 0x0A }, as: UTF8.self)
     }
 
     /// Stops serving: waiters and streams end. Containers go on.
-    public func shutdown() async {}
+    public func shutdown() async {
+        core.events.close()
+        for container in core.registry.all {
+            container.board.abandon()
+            await container.letGo()
+        }
+        await core.sandboxes.shutdown()
+        try? await core.database.sync()
+    }
+}
+
+/// One engine at a time in one data root.
+final class DataRootLock: Sendable {
+    private let lock: FileLock
+
+    init(_ dataRoot: String) throws {
+        var holder: CInt = 0
+        guard let lock = try FileLock.take(dataRoot + "/lock", holder: &holder) else {
+            throw Fault(
+                .conflict,
+                "another engine (process \(holder)) uses \(dataRoot): stop it first, or give this one another data root",
+                subject: dataRoot)
+        }
+        self.lock = lock
+    }
 }

@@ -37,6 +37,12 @@ public final class HijackedConnection: Sendable {
 
     deinit { _ = take() }
 
+    /// Writes before the descriptor is taken. Blocking.
+    func write(_ bytes: [UInt8]) throws {
+        guard let raw = descriptor.withLock({ $0 }) else { return }
+        try writeWaiting(bytes, to: raw)
+    }
+
     /// The descriptor, the first time.
     public func take() -> Descriptor? {
         let raw = descriptor.withLock { raw in
@@ -64,3 +70,9 @@ public struct HijackOffer: Sendable {
 }
 
 public typealias Filters = Docker.Filters
+
+extension Docker.Filters {
+    func get(_ key: String) -> [String] { self[key] }
+    func contains(_ key: String) -> Bool { !self[key].isEmpty }
+    func contains(_ key: String, _ value: String) -> Bool { self[key].contains(value) }
+}

@@ -78,3 +78,22 @@ public func removeTree(_ path: String) throws {
         try parent.removeTree(Array(path[path.index(after: slash)...].utf8))
     } catch let fault as KernelFault where fault.errno == ENOENT {}
 }
+
+/// Writes all of it to a descriptor that may be non-blocking, waiting where it is full. poll(2)
+public func writeWaiting(_ bytes: [UInt8], to raw: CInt) throws {
+    var done = 0
+    while done < bytes.count {
+        let count = bytes.withUnsafeBytes { write(raw, $0.baseAddress?.advanced(by: done), bytes.count - done) }
+        if count >= 0 {
+            done += count
+            continue
+        }
+        switch errno {
+        case EINTR: continue
+        case EAGAIN:
+            var entry = pollfd(fd: raw, events: Int16(POLLOUT), revents: 0)
+            _ = poll(&entry, 1, -1)
+        default: throw KernelFault("write", errno: errno)
+        }
+    }
+}

@@ -93,6 +93,22 @@ public func hostName() -> String {
 }
 
 extension KernelFault {
-    /// What was to be made is there already.
-    public var isExisting: Bool { errno == EEXIST }
+    /// There is nothing at the path, or something on the way is no folder.
+    public var isAbsent: Bool { errno == ENOENT || errno == ENOTDIR || errno == ELOOP }
+}
+
+/// Waits for a child to end: its exit code, 128+n by signal n, 255 where there is no such child. waitpid(2)
+public func waitForChild(_ pid: CInt) -> CInt {
+    var status: CInt = 0
+    while waitpid(pid, &status, 0) == -1 { if errno != EINTR { return 255 } }
+    let signal = status & 0x7F
+    return signal == 0 ? (status >> 8) & 0xFF : 128 + signal
+}
+
+/// Two connected stream sockets, close-on-exec. socketpair(2)
+public func streamSocketPair() throws -> [CInt] {
+    var ends: [CInt] = [-1, -1]
+    let kind = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+    try kernel("socketpair") { socketpair(AF_UNIX, kind, 0, &ends) }
+    return ends
 }

@@ -103,16 +103,21 @@ enum RestartPolicy: Sendable, Equatable {
         case "always", "unless-stopped", "no":
             if count != 0 {
                 throw Fault(
-                    .invalid, "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+                    .invalid,
+                    "invalid restart policy: maximum retry count can only be used with 'on-failure'"
                         + (count < 0 ? " and cannot be negative" : ""))
             }
         case "on-failure":
             if count < 0 { throw Fault(.invalid, "invalid restart policy: maximum retry count cannot be negative") }
-        case "": if count > 0 { throw Fault(.invalid, "invalid restart policy: maximum retry count can only be used with 'on-failure'") }
+        case "":
+            if count > 0 {
+                throw Fault(.invalid, "invalid restart policy: maximum retry count can only be used with 'on-failure'")
+            }
         case let name:
             throw Fault(
                 .invalid,
-                "invalid restart policy: unknown policy '\(name)'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'")
+                "invalid restart policy: unknown policy '\(name)'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            )
         }
         if autoRemove, RestartPolicy(policy) != .no {
             throw Fault(.invalid, "can't create 'AutoRemove' container with restart policy")

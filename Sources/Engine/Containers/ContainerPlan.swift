@@ -139,7 +139,8 @@ extension Container {
             guard processLives(pid: run.pid, startTicks: run.startTicks) else { throw KernelFault("open", errno: 3) }
             return HeldDescriptor(space)
         } catch {
-            throw Fault(.conflict, "cannot join \(file) of a non running container: \(other.id)", subject: reference, cause: error)
+            throw Fault(
+                .conflict, "cannot join \(file) of a non running container: \(other.id)", subject: reference, cause: error)
         }
     }
 }

@@ -28,7 +28,7 @@ extension Container {
                 let end = board.wait(for: .nextExit)
                 if status.running != nil { try await killAndWait(end) }
             }
-            try await queue.run {
+            await queue.run {
                 if await self.status.running == nil { await self.finishRemoval(volumes: options.volumes) }
             }
             attempts += 1

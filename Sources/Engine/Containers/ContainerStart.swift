@@ -54,7 +54,8 @@ extension Container {
     private func launchProcess(byHand: Bool) async throws {
         // One superblock per upper folder: the last run's shim must have let go of it.
         if let last = connection, try await last.gone.value(within: .seconds(20)) == nil {
-            throw Fault(.unavailable, "the last run of container \(id.short) is still being cleaned up, try again", subject: id.text)
+            throw Fault(
+                .unavailable, "the last run of container \(id.short) is still being cleaned up, try again", subject: id.text)
         }
         let snapshot = board.snapshot
         async let lease = acquireSandbox(snapshot)
@@ -185,7 +186,9 @@ struct ContainerFiles: Sendable {
         let resolved = (try? readFile("/run/systemd/resolve/resolv.conf", limit: 1 << 20)).map {
             String(decoding: $0, as: UTF8.self)
         }
-        let resolv = sharesHost && options == ResolverOptions() ? host ?? "" : ResolverFiles.resolv(host: host, resolved: resolved, options: options)
+        let resolv =
+            sharesHost && options == ResolverOptions()
+            ? host ?? "" : ResolverFiles.resolv(host: host, resolved: resolved, options: options)
         try writeFile(folder + "/hosts", Array(hosts.utf8), permissions: 0o644)
         try writeFile(folder + "/hostname", Array(ResolverFiles.hostname(hostname).utf8), permissions: 0o644)
         try writeFile(folder + "/resolv.conf", Array(resolv.utf8), permissions: 0o644)

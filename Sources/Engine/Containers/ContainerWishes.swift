@@ -91,7 +91,8 @@ struct ContainerWishes {
         }
         for (name, _) in host.sysctls ?? [:] {
             let network = name.hasPrefix("net.")
-            let ipc = name.hasPrefix("kernel.shm") || name.hasPrefix("kernel.msg") || name.hasPrefix("kernel.sem")
+            let ipc =
+                name.hasPrefix("kernel.shm") || name.hasPrefix("kernel.msg") || name.hasPrefix("kernel.sem")
                 || name.hasPrefix("fs.mqueue.")
             guard network || ipc, !name.contains(".."), !name.contains("/") || network else {
                 throw Fault(.invalid, "sysctl '\(name)' is not whitelisted", subject: name)
@@ -131,7 +132,9 @@ struct ContainerWishes {
             throw Fault(.invalid, "conflicting options: hostname and the UTS mode")
         }
         if let address = request.networkingConfig?.endpointsConfig?.values.first?.ipamConfig?.iPv4Address, !address.isEmpty {
-            guard IPv4Address(address) != nil else { throw Fault(.invalid, "invalid IPv4 address: \(address)", subject: address) }
+            guard IPv4Address(address) != nil else {
+                throw Fault(.invalid, "invalid IPv4 address: \(address)", subject: address)
+            }
         }
     }
 
@@ -168,7 +171,9 @@ struct ContainerWishes {
         let network = NetworkMode(host.networkMode)
         config.hostname = request.hostname.flatMap { $0.isEmpty ? nil : $0 }
         if config.hostname == nil {
-            if case .container = network { config.hostname = "" } else if host.utsMode == "host" || network == .host {
+            if case .container = network {
+                config.hostname = ""
+            } else if host.utsMode == "host" || network == .host {
                 config.hostname = ""
             } else {
                 config.hostname = id.short
@@ -204,7 +209,8 @@ struct ContainerWishes {
         if let folder = config.workingDir, !folder.isEmpty { config.workingDir = PathText.clean(folder) }
         config.onBuild = nil
         config.labels = from.labels.merging(request.labels ?? [:]) { $1 }
-        config.stopSignal = request.stopSignal.flatMap { $0.isEmpty ? nil : $0 } ?? (from.stopSignal.isEmpty ? nil : from.stopSignal)
+        config.stopSignal =
+            request.stopSignal.flatMap { $0.isEmpty ? nil : $0 } ?? (from.stopSignal.isEmpty ? nil : from.stopSignal)
         config.stopTimeout = request.stopTimeout ?? from.stopTimeout
         config.healthcheck = try HealthSettings.merged(request.healthcheck, from.healthcheck)
         config.networkDisabled = request.networkDisabled
@@ -345,7 +351,9 @@ struct ContainerWishes {
                 "nodiratime", "relatime", "strictatime", "size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol", "huge",
                 "private", "rprivate", "shared", "rshared", "slave", "rslave",
             ]
-            guard known.contains(name) else { throw Fault(.invalid, "invalid tmpfs option [\"\(option)\"]", subject: String(option)) }
+            guard known.contains(name) else {
+                throw Fault(.invalid, "invalid tmpfs option [\"\(option)\"]", subject: String(option))
+            }
             return String(option)
         }
     }

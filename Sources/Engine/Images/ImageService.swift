@@ -1,29 +1,187 @@
+import Archive
 import Images
 import Model
 
 /// Images as clients see them, over the image store.
 public final class ImageService: Sendable {
+    private let core: EngineCore
+    private var store: ImageStore { core.images }
+
+    init(_ core: EngineCore) { self.core = core }
+
+    // MARK: Looking
+
     public func list(all: Bool = false, filters: Filters = Filters()) async throws -> [Docker.ImageSummary] {
-        throw Fault(.unsupported, "not yet")
+        try filters.validate(["before", "dangling", "label", "reference", "since", "until"])
+        let dangling = try filters.bool("dangling")
+        let before = try filters.get("before").first.map { try store.resolve($0).config.created }
+        let since = try filters.get("since").first.map { try store.resolve($0).config.created }
+        let until = try filters.get("until").first.map { try TimeText.parse($0) }
+        let zero = Timestamp(nanoseconds: 0)
+        return try store.list().filter { image in
+            let created = image.created ?? zero
+            if let dangling, image.repoTags.isEmpty != dangling { return false }
+            if let before, created >= before ?? zero { return false }
+            if let since, created <= since ?? zero { return false }
+            if let until, created >= until { return false }
+            guard filters.matches("label", in: image.labels) else { return false }
+            if filters.contains("reference") {
+                return filters.get("reference").contains { pattern in
+                    image.repoTags.contains { ReferencePattern.matches(pattern, $0) }
+                }
+            }
+            return true
+        }.map(show)
     }
 
-    public func inspect(_ name: String) async throws -> Docker.ImageInspect { throw Fault(.unsupported, "not yet") }
+    private func show(_ image: Images.ImageSummary) -> Docker.ImageSummary {
+        var summary = Docker.ImageSummary()
+        summary.id = image.id.description
+        summary.parentId = image.parent?.description ?? ""
+        summary.repoTags = image.repoTags
+        summary.repoDigests = image.repoDigests
+        summary.created = Int(image.created?.seconds ?? 0)
+        summary.size = Int(image.size)
+        summary.sharedSize = -1
+        summary.labels = image.labels
+        summary.containers = image.holders
+        return summary
+    }
+
+    public func inspect(_ name: String) async throws -> Docker.ImageInspect {
+        let image = try store.resolve(name)
+        var inspect = Docker.ImageInspect()
+        inspect.id = image.id.description
+        inspect.repoTags = image.repoTags
+        inspect.repoDigests = image.repoDigests
+        inspect.comment = image.config.comment
+        inspect.created = image.config.created?.description
+        inspect.author = image.config.author
+        inspect.config = Self.config(image.config.settings)
+        inspect.architecture = image.config.architecture
+        inspect.variant = image.config.variant.isEmpty ? nil : image.config.variant
+        inspect.os = image.config.os
+        inspect.size = Int(image.size)
+        var driver = Docker.DriverData()
+        driver.name = "overlay2"
+        driver.data = ["LowerDir": image.layers.dropFirst().joined(separator: ":"), "UpperDir": image.layers.first ?? ""]
+        inspect.graphDriver = driver
+        var root = Docker.ImageInspectRootFS()
+        root.type = "layers"
+        root.layers = image.config.diffIDs.map(\.description)
+        inspect.rootFS = root
+        var metadata = Docker.ImageInspectMetadata()
+        metadata.lastTagTime = image.lastTagged?.description ?? Timestamp.goZeroText
+        inspect.metadata = metadata
+        return inspect
+    }
+
+    private static func config(_ settings: ImageSettings) -> Docker.ImageConfig {
+        var config = Docker.ImageConfig()
+        config.user = settings.user
+        func set(_ words: [String]) -> [String: Docker.Empty]? {
+            words.isEmpty ? nil : Dictionary(words.map { ($0, Docker.Empty()) }) { first, _ in first }
+        }
+        config.exposedPorts = set(settings.exposedPorts)
+        config.env = settings.env
+        config.cmd = settings.cmd.map { Docker.StringList($0) }
+        config.entrypoint = settings.entrypoint.map { Docker.StringList($0) }
+        config.volumes = set(settings.volumes)
+        config.workingDir = settings.workingDir
+        config.labels = settings.labels
+        config.stopSignal = settings.stopSignal.isEmpty ? nil : settings.stopSignal
+        config.onBuild = settings.onBuild.isEmpty ? nil : settings.onBuild
+        config.shell = settings.shell.isEmpty ? nil : settings.shell
+        if let check = settings.healthcheck {
+            var health = Docker.HealthConfig()
+            health.test = check.test
+            health.interval = Int(check.interval)
+            health.timeout = Int(check.timeout)
+            health.startPeriod = Int(check.startPeriod)
+            health.startInterval = Int(check.startInterval)
+            health.retries = check.retries
+            config.healthcheck = health
+        }
+        return config
+    }
 
     public func history(_ name: String) async throws -> [Docker.ImageHistoryResponseItem] {
-        throw Fault(.unsupported, "not yet")
+        try store.history(name).map { entry in
+            var item = Docker.ImageHistoryResponseItem()
+            item.id = entry.id?.description ?? "<missing>"
+            item.created = Int(entry.created?.seconds ?? 0)
+            item.createdBy = entry.createdBy
+            item.comment = entry.comment
+            item.size = Int(entry.size)
+            item.tags = entry.tags.isEmpty ? nil : entry.tags
+            return item
+        }
     }
 
+    // MARK: Changing
+
     public func tag(_ name: String, repository: String, tag: String?, caller: Caller) async throws {
-        throw Fault(.unsupported, "not yet")
+        var reference = try Reference(repository)
+        if let tag, !tag.isEmpty { reference = try reference.tagged(tag) }
+        let wanted = reference
+        let image = try await shielded { [store] in try await store.tag(name, as: wanted.withDefaultTag, caller: caller).id }
+        publish("tag", image.description, name: wanted.withDefaultTag.familiar)
     }
 
     public func remove(_ name: String, force: Bool, noPrune: Bool, caller: Caller) async throws
         -> [Docker.ImageDeleteResponseItem]
-    { throw Fault(.unsupported, "not yet") }
-
-    public func prune(_ filters: Filters, caller: Caller) async throws -> Docker.ImagePruneResponse {
-        throw Fault(.unsupported, "not yet")
+    {
+        let removals = try await shielded { [core] in
+            try await core.images.remove(name, force: force, prune: !noPrune, caller: caller) { id in
+                core.registry.container(id)?.snapshot.status.running != nil
+            }
+        }
+        return items(removals)
     }
+
+    private func items(_ removals: [ImageRemoval]) -> [Docker.ImageDeleteResponseItem] {
+        removals.map { removal in
+            var item = Docker.ImageDeleteResponseItem()
+            switch removal {
+            case .untagged(let name):
+                item.untagged = name
+                publish("untag", name, name: name)
+            case .deleted(let digest):
+                item.deleted = digest.description
+                publish("delete", digest.description, name: digest.description)
+            }
+            return item
+        }
+    }
+
+    /// Without a wish, dangling images that nobody holds; with `dangling=false` every image that nobody holds.
+    public func prune(_ filters: Filters, caller: Caller) async throws -> Docker.ImagePruneResponse {
+        try filters.validate(["dangling", "label", "label!", "until"])
+        let danglingOnly = try filters.bool("dangling") ?? true
+        let until = try filters.get("until").first.map { try TimeText.parse($0) }
+        var response = Docker.ImagePruneResponse()
+        response.imagesDeleted = []
+        response.spaceReclaimed = 0
+        for image in try store.list() where image.holders == 0 {
+            if danglingOnly, !image.repoTags.isEmpty { continue }
+            if let until, (image.created ?? Timestamp(nanoseconds: 0)) >= until { continue }
+            guard filters.matches("label", in: image.labels) else { continue }
+            for name in image.repoTags.isEmpty ? [image.id.description] : image.repoTags {
+                guard let removed = try? await remove(name, force: false, noPrune: false, caller: caller) else { continue }
+                response.imagesDeleted?.append(contentsOf: removed)
+                if removed.contains(where: { $0.deleted != nil }) {
+                    response.spaceReclaimed = (response.spaceReclaimed ?? 0) + Int(image.size)
+                }
+            }
+        }
+        return response
+    }
+
+    private func publish(_ action: String, _ id: String, name: String) {
+        core.events.publish(type: "image", action: action, id: id, attributes: ["name": name])
+    }
+
+    // MARK: Streams
 
     /// `POST /images/create?fromSrc=-`: a root file system as a tar. Answers the progress as docker's stream of messages; an
     /// error after the first message is a message with `error`.
@@ -32,18 +190,127 @@ public final class ImageService: Sendable {
     ///   - changes: Dockerfile instructions.
     public func importRootfs(
         _ body: @escaping RequestBody, reference: String?, message: String, changes: [String], platform: String?, caller: Caller
-    ) async throws -> PullStream<Docker.CreateImageInfo> { throw Fault(.unsupported, "not yet") }
+    ) async throws -> PullStream<Docker.CreateImageInfo> {
+        let name = try reference.flatMap { $0.isEmpty ? nil : try Reference($0) }
+        var request = ImportRequest(reference: name, message: message, changes: changes)
+        if let platform, !platform.isEmpty { request.platform = try Self.platform(platform) }
+        let wish = request
+        let (messages, output) = AsyncStream.makeStream(of: Docker.CreateImageInfo.self)
+        let source = pump(body)
+        let task = Task { [store, self] in
+            do {
+                let image = try await store.importRootfs(source, wish, caller: caller)
+                publish("import", image.id.description, name: name?.withDefaultTag.familiar ?? "")
+                var info = Docker.CreateImageInfo()
+                info.status = image.id.description
+                output.yield(info)
+            } catch {
+                source.abandon()
+                var info = Docker.CreateImageInfo()
+                info.errorDetail = Docker.ErrorDetail()
+                info.errorDetail?.message = Fault(error).description
+                output.yield(info)
+            }
+            output.finish()
+        }
+        return Self.stream(messages, task)
+    }
 
     /// `POST /images/load`: a docker archive or an OCI layout. Messages are `{"stream":"Loaded image: x\n"}`.
     public func load(_ body: @escaping RequestBody, quiet: Bool, caller: Caller) async throws -> PullStream<Docker.BuildInfo> {
-        throw Fault(.unsupported, "not yet")
+        let (messages, output) = AsyncStream.makeStream(of: Docker.BuildInfo.self)
+        let source = pump(body)
+        let task = Task { [store, self] in
+            do {
+                let images = try await store.load(source, caller: caller) { progress in
+                    guard case .loaded(let id, let name) = progress else { return }
+                    var info = Docker.BuildInfo()
+                    info.stream = name.map { "Loaded image: \($0.familiar)\n" } ?? "Loaded image ID: \(id)\n"
+                    output.yield(info)
+                }
+                for image in images { publish("load", image.id.description, name: image.repoTags.first ?? "") }
+            } catch {
+                source.abandon()
+                var info = Docker.BuildInfo()
+                info.errorDetail = Docker.ErrorDetail()
+                info.errorDetail?.message = Fault(error).description
+                output.yield(info)
+            }
+            output.finish()
+        }
+        return Self.stream(messages, task)
+    }
+
+    /// Brings a request's body to the thread that reads it.
+    private func pump(_ body: @escaping RequestBody) -> ByteStream {
+        let stream = ByteStream()
+        Task {
+            do {
+                while let chunk = try await body() { try await stream.send(chunk) }
+                stream.finish()
+            } catch { stream.fail(error) }
+        }
+        return stream
+    }
+
+    private static func stream<T: Sendable>(_ messages: AsyncStream<T>, _ task: Task<Void, Never>) -> PullStream<T> {
+        let reader = StreamReader(messages)
+        return PullStream { await reader.next() }
+    }
+
+    private static func platform(_ text: String) throws -> ImagePlatform {
+        let parts = text.split(separator: "/").map { String($0) }
+        guard parts.count >= 2, parts[0] == "linux" else {
+            throw Fault(.invalid, "\"\(text)\" is no platform of this engine: give linux/ARCHITECTURE", subject: text)
+        }
+        return ImagePlatform(architecture: parts[1], os: parts[0], variant: parts.count > 2 ? parts[2] : "")
     }
 
     /// `GET /images/get`: docker archive and OCI layout at once.
-    public func save(_ names: [String]) async throws -> PullStream<[UInt8]> { throw Fault(.unsupported, "not yet") }
+    public func save(_ names: [String]) async throws -> PullStream<[UInt8]> {
+        // Unknown names are refused while there is still a status to say so.
+        for name in names { _ = try store.resolve(name) }
+        throw Fault(.unsupported, "saving images is not supported by this engine yet")
+    }
 
     /// `POST /images/create?fromImage=…`: there is no registry client yet. Throws docker's text for an unknown image.
     public func pull(_ reference: String, tag: String?, caller: Caller) async throws -> PullStream<Docker.CreateImageInfo> {
-        throw Fault(.notFound, "pull access denied for \(reference), repository does not exist or may require authorization")
+        throw Fault(
+            .notFound,
+            "pull access denied for \(reference), repository does not exist or may require 'docker login': "
+                + "this engine has no registry client yet, use skiff import, skiff load or skiff bootstrap", subject: reference)
+    }
+}
+
+/// Hands a stream's elements to one reader at a time.
+private actor StreamReader<Element: Sendable> {
+    private let stream: AsyncStream<Element>
+
+    init(_ stream: AsyncStream<Element>) { self.stream = stream }
+
+    func next() async -> Element? {
+        var iterator = stream.makeAsyncIterator()
+        return await iterator.next(isolation: self)
+    }
+}
+
+/// The reference filter: `repo`, `repo:tag`, with `*` for any run of letters that is not a slash.
+enum ReferencePattern {
+    static func matches(_ pattern: String, _ name: String) -> Bool {
+        let repository = name.split(separator: ":").dropLast().joined(separator: ":")
+        return [name, repository].contains { glob(Array(pattern.utf8)[...], Array($0.utf8)[...]) }
+    }
+
+    private static func glob(_ pattern: ArraySlice<UInt8>, _ text: ArraySlice<UInt8>) -> Bool {
+        guard let first = pattern.first else { return text.isEmpty }
+        if first == UInt8(ascii: "*") {
+            var text = text
+            while true {
+                if glob(pattern.dropFirst(), text) { return true }
+                guard let next = text.popFirst(), next != UInt8(ascii: "/") else { return false }
+            }
+        }
+        guard let next = text.first, first == next || first == UInt8(ascii: "?") else { return false }
+        return glob(pattern.dropFirst(), text.dropFirst())
     }
 }

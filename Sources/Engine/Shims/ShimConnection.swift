@@ -139,7 +139,8 @@ final class ShimConnection: Sendable {
         switch message {
         case .event(let event): newsInput.yield(.event(event))
         case .reply(let reply):
-            let descriptor = passed.next().map { HeldDescriptor($0) }
+            var descriptor: HeldDescriptor?
+            if let owned = passed.next() { descriptor = HeldDescriptor(owned) }
             let promise = state.withLock { $0.pending.removeValue(forKey: reply.id) }
             if case .fault(let fault) = reply.outcome {
                 promise?.resolve(.failure(fault))

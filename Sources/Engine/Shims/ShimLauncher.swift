@@ -34,7 +34,7 @@ struct ShimLauncher: Sendable {
         let ends = try SeqPacket.pair().release()
         let ours = HeldDescriptor(Descriptor(owning: ends[0]))
         let theirs = HeldDescriptor(Descriptor(owning: ends[1]))
-        try setNonblocking(ours.raw)
+        try PollIO.setNonblocking(ours.raw)
         let null = try Descriptor.open("/dev/null", .readWrite)
         let errors = try Descriptor.open(folder + "/shim.log", [.write, .create, .truncate], permissions: 0o600)
 
@@ -54,5 +54,25 @@ struct ShimLauncher: Sendable {
                 environment: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], descriptors: descriptors))
         CrashPoint.startSpawned.reach()
         return (ours, pid)
+    }
+}
+
+extension ShimLauncher {
+    /// Ends and removes what a shim that was killed left behind. Blocking; repeatable.
+    func clear(_ id: ObjectID, bundle: String, cgroup: String) throws {
+        _ = try runToEnd([
+            "skiff-runtime", "shim", "--clear", "--bundle", bundle, "--id", id.text, "--cgroup", cgroup,
+        ])
+    }
+
+    /// Runs the runtime binary and waits for it. Blocking.
+    private func runToEnd(_ arguments: [String]) throws -> CInt {
+        let null = try Descriptor.open("/dev/null", .readWrite)
+        let pid = try spawn(
+            SpawnRequest(
+                path: runtimeBinary, arguments: arguments,
+                environment: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+                descriptors: [null.raw, null.raw, null.raw]))
+        return waitForChild(pid)
     }
 }

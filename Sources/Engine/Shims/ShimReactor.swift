@@ -57,17 +57,38 @@ final class ShimReactor: Sendable {
     func reap(_ pid: CInt) {
         guard let process = try? openProcess(pid) else { return }
         let held = HeldDescriptor(process)
-        let box = TokenBox()
-        box.token.withLock { value in
+        let box = WatchToken()
+        box.value.withLock { value in
             value = try? watch(held.raw, .input) { [weak self] _ in
                 _ = reapChild(pid)
-                guard let self, let token = box.token.withLock({ $0 }) else { return }
+                guard let self, let token = box.value.withLock({ $0 }) else { return }
                 self.stop(token, held.raw)
             }
         }
     }
+}
 
-    private final class TokenBox: Sendable { let token = Mutex<UInt64?>(nil) }
+/// A watch's token where its own handler can reach it.
+final class WatchToken: Sendable { let value = Mutex<UInt64?>(nil) }
+
+/// Bytes that come on the reactor's thread; what is more than a probe's output shows is dropped.
+final class ProbeOutput: Sendable {
+    private let kept = Mutex<[UInt8]>([])
+
+    var bytes: [UInt8] { kept.withLock { $0 } }
+
+    func append(_ part: ArraySlice<UInt8>) {
+        kept.withLock { kept in if kept.count < 4096 { kept.append(contentsOf: part) } }
+    }
+}
+
+/// Both ends of a stream, ours non-blocking.
+func streamPair() throws -> (ours: HeldDescriptor, theirs: HeldDescriptor) {
+    let ends = try streamSocketPair()
+    let ours = HeldDescriptor(Descriptor(owning: ends[0]))
+    let theirs = HeldDescriptor(Descriptor(owning: ends[1]))
+    try PollIO.setNonblocking(ours.raw)
+    return (ours, theirs)
 }
 
 /// A descriptor that several places hold; closed when the last lets go.
@@ -75,4 +96,5 @@ final class HeldDescriptor: Sendable {
     private let descriptor: Descriptor
     init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
     var raw: CInt { descriptor.raw }
+    func borrow<T>(_ body: (borrowing Descriptor) throws -> T) rethrows -> T { try body(descriptor) }
 }

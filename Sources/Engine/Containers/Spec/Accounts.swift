@@ -108,8 +108,8 @@ final class AccountCache: Sendable {
 
     /// Blocking. `upper` is looked at first; where it has neither file, the image's are taken from the cache.
     func accounts(image: String, layers: [String], upper: String) throws -> AccountFiles {
-        let etc = try? Descriptor.open(upper, [.path, .directory]).status(of: Array("etc".utf8))
-        if let etc, etc != nil { return try read([upper] + layers) }
+        let etc = (try? Descriptor.open(upper, [.path, .directory]).status(of: Array("etc".utf8))) ?? nil
+        if etc != nil { return try read([upper] + layers) }
         if let cached = files.withLock({ $0[image] }) { return cached }
         let read = try read(layers)
         files.withLock { files in

@@ -124,10 +124,12 @@ enum ResourceLimits {
             let soft = ulimit.soft ?? 0
             let hard = ulimit.hard ?? soft
             if hard >= 0, soft > hard || soft < 0 {
-                throw Fault(.invalid, "ulimit soft limit must be less than or equal to hard limit: \(soft) > \(hard)", subject: name)
+                throw Fault(
+                    .invalid, "ulimit soft limit must be less than or equal to hard limit: \(soft) > \(hard)", subject: name)
             }
             return OCI.Rlimit(
-                type: "RLIMIT_" + name.uppercased(), hard: UInt64(bitPattern: Int64(hard)), soft: UInt64(bitPattern: Int64(soft)))
+                type: "RLIMIT_" + name.uppercased(), hard: UInt64(bitPattern: Int64(hard)),
+                soft: UInt64(bitPattern: Int64(soft)))
         }
     }
 
@@ -169,7 +171,9 @@ enum HostDevice {
         let host = mapping.pathOnHost ?? ""
         let inside = mapping.pathInContainer.flatMap { $0.isEmpty ? nil : $0 } ?? host
         let access = mapping.cgroupPermissions.flatMap { $0.isEmpty ? nil : $0 } ?? "rwm"
-        guard access.allSatisfy({ "rwm".contains($0) }) else { throw Fault(.invalid, "invalid device mode: \(access)", subject: host) }
+        guard access.allSatisfy({ "rwm".contains($0) }) else {
+            throw Fault(.invalid, "invalid device mode: \(access)", subject: host)
+        }
         if let folder = try? Descriptor.open(host, [.path, .directory]) {
             var found: [(device: OCI.Device, rule: OCI.DeviceRule)] = []
             for name in try folder.names() {
@@ -205,7 +209,9 @@ enum HostDevice {
     ]
 
     private static func walk(_ folder: String, depth: Int, _ devices: inout [OCI.Device]) {
-        guard depth < 4, let open = try? Descriptor.open(folder, [.read, .directory]), let names = try? open.names() else { return }
+        guard depth < 4, let open = try? Descriptor.open(folder, [.read, .directory]), let names = try? open.names() else {
+            return
+        }
         for name in names {
             let text = String(decoding: name, as: UTF8.self)
             guard !passedOver.contains(text), let status = try? open.status(of: name) else { continue }
@@ -237,7 +243,9 @@ enum HostDevice {
     static func parseRule(_ text: String) throws -> OCI.DeviceRule {
         let wrong = Fault(.invalid, "invalid device cgroup rule format: '\(text)'", subject: text)
         let words = text.split(separator: " ")
-        guard words.count == 3, ["a", "b", "c"].contains(words[0]), words[2].allSatisfy({ "rwm".contains($0) }) else { throw wrong }
+        guard words.count == 3, ["a", "b", "c"].contains(words[0]), words[2].allSatisfy({ "rwm".contains($0) }) else {
+            throw wrong
+        }
         let numbers = words[1].split(separator: ":", omittingEmptySubsequences: false)
         guard numbers.count == 2 else { throw wrong }
         func number(_ text: Substring) throws -> Int64? {

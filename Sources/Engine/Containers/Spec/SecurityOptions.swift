@@ -39,7 +39,9 @@ struct SecurityOptions: Sendable {
                 }
                 noNewPrivileges = flag
             case "systempaths":
-                guard value == "unconfined" else { throw Fault(.invalid, "invalid --security-opt 2: \"\(option)\"", subject: option) }
+                guard value == "unconfined" else {
+                    throw Fault(.invalid, "invalid --security-opt 2: \"\(option)\"", subject: option)
+                }
                 systemPathsUnconfined = true
             case "seccomp": seccomp = try Self.seccompProfile(value)
             case "writable-cgroups", "credentialspec":

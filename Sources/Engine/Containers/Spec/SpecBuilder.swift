@@ -125,13 +125,19 @@ struct SpecBuilder {
         switch security.seccomp {
         case .unconfined: break
         case .custom(let profile): linux.seccomp = profile
-        case .standard: if !privileged { linux.seccomp = DefaultSeccomp.profile(for: description) }
+        case .standard:
+            if !privileged {
+                let granted = try CapabilitySet.granted(add: host.capAdd ?? [], drop: host.capDrop ?? [], privileged: false)
+                linux.seccomp = SeccompChoice.standard(granted)
+            }
         }
         if !privileged, !security.systemPathsUnconfined {
             linux.maskedPaths = host.maskedPaths ?? SecurityOptions.maskedPaths
             linux.readonlyPaths = host.readonlyPaths ?? SecurityOptions.readonlyPaths
         }
-        linux.rootfsPropagation = description.mounts.contains { $0.propagation.hasSuffix("shared") } ? "shared"
+        linux.rootfsPropagation =
+            description.mounts.contains { $0.propagation.hasSuffix("shared") }
+            ? "shared"
             : description.mounts.contains { $0.propagation.hasSuffix("slave") } ? "slave" : nil
         return linux
     }
@@ -208,7 +214,8 @@ struct SpecBuilder {
         var mounts = [
             OCI.Mount(destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"]),
             OCI.Mount(
-                destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+                destination: "/dev", type: "tmpfs", source: "tmpfs",
+                options: ["nosuid", "strictatime", "mode=755", "size=65536k"]),
             OCI.Mount(
                 destination: "/dev/pts", type: "devpts", source: "devpts",
                 options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),

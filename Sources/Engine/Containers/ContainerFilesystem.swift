@@ -1,0 +1,101 @@
+import Archive
+import Images
+import Linux
+import Model
+import State
+
+/// `POST /commit`.
+public struct CommitOptions: Sendable {
+    /// `repo` and `tag`; nil leaves the image dangling.
+    public var repository: String?
+    public var tag: String?
+    public var comment = ""
+    public var author = ""
+    /// Freeze the container meanwhile.
+    public var pause = true
+    /// Dockerfile instructions.
+    public var changes: [String] = []
+    /// The request's body: replaces the container's own settings where it is given.
+    public var config: Docker.ContainerConfig?
+    public init() {}
+}
+
+extension ContainerService {
+    /// Paths that differ from the image.
+    public func changes(_ reference: String) async throws -> [Docker.FilesystemChange] {
+        throw Fault(.unsupported, "changes of a container are not listed by this engine yet", subject: reference)
+    }
+
+    /// The root file system as a tar.
+    public func export(_ reference: String) async throws -> PullStream<[UInt8]> {
+        throw Fault(.unsupported, "export is not supported by this engine yet", subject: reference)
+    }
+
+    /// A container's changes become an image; answers its id (`sha256:…`).
+    public func commit(_ reference: String, _ options: CommitOptions, caller: Caller) async throws -> Docker.IDResponse {
+        let container = try core.registry.resolve(reference)
+        var reference: Reference?
+        if let repository = options.repository, !repository.isEmpty {
+            let named = try Reference(repository)
+            reference = try named.tagged(options.tag.flatMap { $0.isEmpty ? nil : $0 } ?? "latest")
+        }
+        let name = reference
+        return try await shielded { [core] in
+            let image = try await container.commit(options, name, caller: caller, core: core)
+            core.events.publish(
+                type: "image", action: "create", id: image.id.description, attributes: ["name": name?.familiar ?? ""])
+            var response = Docker.IDResponse()
+            response.id = image.id.description
+            return response
+        }
+    }
+}
+
+extension Container {
+    fileprivate func commit(_ options: CommitOptions, _ name: Reference?, caller: Caller, core: EngineCore) async throws
+        -> ImageRecord
+    {
+        try await queue.run { try await self.commitNow(options, name, caller: caller) }
+    }
+
+    private func commitNow(_ options: CommitOptions, _ name: Reference?, caller: Caller) async throws -> ImageRecord {
+        let snapshot = board.snapshot
+        let folder = core.layout.container(id)
+        let upper = try await core.pool.run {
+            try Self.makeFolders(folder)
+            return HeldDescriptor(try Descriptor.open(folder + "/upper", [.read, .directory]))
+        }
+        let pauses = options.pause && status.running != nil && !status.isPaused
+        if pauses { try await connection?.request(.pause) }
+        defer { withExtendedLifetime(upper) {} }
+        var request = CommitRequest(
+            base: Digest(snapshot.imageID), upper: upper.raw, settings: Self.settings(options.config, snapshot.description))
+        request.changes = options.changes
+        request.reference = name
+        request.author = options.author
+        request.message = options.comment
+        request.createdBy = snapshot.description.command.joined(separator: " ")
+        let result: Result<ImageRecord, any Error>
+        do { result = .success(try await core.images.commit(request, caller: caller)) } catch { result = .failure(error) }
+        if pauses { _ = try? await connection?.request(.resume) }
+        emit("commit", ["comment": options.comment])
+        return try result.get()
+    }
+
+    /// What a container of the new image starts with.
+    private static func settings(_ wanted: Docker.ContainerConfig?, _ description: ContainerDescription) -> ImageSettings {
+        let own = description.config
+        var settings = ImageSettings()
+        settings.user = wanted?.user.flatMap { $0.isEmpty ? nil : $0 } ?? own.user ?? ""
+        settings.exposedPorts = Set((own.exposedPorts ?? [:]).keys).union((wanted?.exposedPorts ?? [:]).keys).sorted()
+        settings.env = ContainerWishes.merged(own.env ?? [], wanted?.env ?? [])
+        settings.entrypoint = (wanted?.entrypoint ?? own.entrypoint)?.words
+        settings.cmd = (wanted?.cmd ?? own.cmd)?.words
+        settings.volumes = Set((own.volumes ?? [:]).keys).union((wanted?.volumes ?? [:]).keys).sorted()
+        settings.workingDir = wanted?.workingDir.flatMap { $0.isEmpty ? nil : $0 } ?? own.workingDir ?? ""
+        settings.labels = (own.labels ?? [:]).merging(wanted?.labels ?? [:]) { $1 }
+        settings.stopSignal = wanted?.stopSignal ?? own.stopSignal ?? ""
+        settings.stopTimeout = own.stopTimeout
+        return settings
+    }
+}
