@@ -85,6 +85,7 @@ let package = Package(
         tests("LinuxTests", ["Linux", "Model"]),
         tests("LogsTests", ["Logs", "Linux", "Model"]),
         tests("RuntimeTests", ["Runtime", "Linux", "JSON", "Model"]),
+        tests("ShimTests", ["Shim", "Logs", "Linux", "Model", "JSON"]),
         tests("StateTests", ["State", "Model", "JSON"]),
         tests("APITests", ["API", "Engine", "Linux", "Model", "JSON", log] + nio),
         tests("DaemonTests", ["Daemon", "Model"]),

@@ -3,7 +3,7 @@ import Glibc
 
 /// Signals as something to poll on. SIGCHLD, SIGTERM, SIGINT, SIGHUP and SIGQUIT only wake the loop, SIGPIPE does nothing.
 /// By handlers, which exec resets, so that no mask and no ignored signal leaks into processes started from here.
-public struct SignalWake: ~Copyable {
+public final class SignalWake {
     public let descriptor: Descriptor
 
     /// For the whole process; once. sigaction(2), eventfd(2)
@@ -15,7 +15,7 @@ public struct SignalWake: ~Copyable {
     }
 
     /// Forgets the signals noted so far.
-    public borrowing func clear() {
+    public func clear() {
         var count: UInt64 = 0
         _ = read(descriptor.raw, &count, 8)
     }

@@ -49,12 +49,12 @@ public enum SeqPacket {
         return socket
     }
 
-    /// A connection to `path`, non-blocking.
+    /// A connection to `path`, non-blocking. Never waits: EAGAIN is thrown where too many others wait to be accepted.
     public static func connect(to path: String) throws -> Descriptor {
         let place = try Place(path)
         let socket = Descriptor(owning: try kernel("socket") { ck_seqpacket_socket() })
-        try kernel("connect", path) { ck_unix_connect(socket.raw, place.address) }
         try PollIO.setNonblocking(socket.raw)
+        try kernel("connect", path) { ck_unix_connect(socket.raw, place.address) }
         return socket
     }
 

@@ -6,7 +6,7 @@ import Runtime
 /// `skiff-runtime`: the OCI runtime's command line, with runc's grammar; `shim` is the engine's way in. The exit code.
 public func runtimeMain() -> Int32 {
     let arguments = CommandLine.arguments
-    if arguments.count > 1, arguments[1] == "shim" { return ShimCommand.run(Array(arguments.dropFirst(2))) }
+    if arguments.count > 1, arguments[1] == "shim" { return shimMain(arguments: Array(arguments.dropFirst(2))) }
     return RuntimeCommand.run(arguments.dropFirst())
 }
 

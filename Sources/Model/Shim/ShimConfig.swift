@@ -17,6 +17,9 @@ public struct ShimConfig: Sendable, Equatable {
     public var openStdin = false
     /// Close stdin when the first attachment with stdin ends.
     public var stdinOnce = false
+    /// The overlay leaves out syncing to disk (overlayfs `volatile`): for containers that go with their end (`--rm`). Writes
+    /// of programs that call fsync cost nothing then, and the last unmount does not write back the whole upper file system.
+    public var volatileRoot = false
     public var log: ShimLog?
 
     public init(id: ObjectID, rootfs: ShimRootfs) {
@@ -56,6 +59,7 @@ extension ShimConfig: JSONReadable, JSONWritable {
         var terminal = false
         var openStdin = false
         var stdinOnce = false
+        var volatileRoot = false
         var log: ShimLog?
         try reader.object { key, reader in
             switch key {
@@ -65,6 +69,7 @@ extension ShimConfig: JSONReadable, JSONWritable {
             case "terminal": terminal = try reader.value()
             case "openStdin": openStdin = try reader.value()
             case "stdinOnce": stdinOnce = try reader.value()
+            case "volatileRoot": volatileRoot = try reader.value()
             case "log": log = try reader.value()
             default: try reader.skip()
             }
@@ -79,6 +84,7 @@ extension ShimConfig: JSONReadable, JSONWritable {
         self.terminal = terminal
         self.openStdin = openStdin
         self.stdinOnce = stdinOnce
+        self.volatileRoot = volatileRoot
         self.log = log
     }
 
@@ -90,6 +96,7 @@ extension ShimConfig: JSONReadable, JSONWritable {
             writer.member("terminal", terminal)
             writer.member("openStdin", openStdin)
             writer.member("stdinOnce", stdinOnce)
+            if volatileRoot { writer.member("volatileRoot", true) }
             writer.member("log", ifPresent: log)
         }
     }

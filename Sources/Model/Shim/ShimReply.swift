@@ -31,7 +31,8 @@ public enum ShimOutcome: Sendable, Equatable {
 
 /// `{"v":1,"event":"exit",…}`, sent to every control connection.
 public enum ShimEvent: Sendable, Equatable {
-    /// The container has ended; its record is in `exit.json` already. The shim cleans up and ends after this.
+    /// The container has ended; its record is in `exit.json` already. The shim cleans up after this: the control connection ends
+    /// when everything of the container is gone (mounts, cgroup, held descriptors). Not sent where `start` was answered by a fault.
     case exit(ExitRecord)
     case execExit(ExecExit)
     /// The kernel killed a process of the container for want of memory.
