@@ -79,13 +79,17 @@ let package = Package(
         // Tests: unprivileged, one target per room; what needs root is in Integration
         .target(name: "TestSupport", path: "Tests/Support", exclude: ["leak-check.py", "soak.py"], swiftSettings: strict),
         tests("HouseTests", []),
-        tests("Integration", ["TestSupport", "Linux", "Logs", "Runtime", "Networks", "State", "JSON", "Model"]),
+        tests(
+            "Integration",
+            ["TestSupport", "Images", "Archive", "Linux", "Logs", "Runtime", "Networks", "State", "JSON", "Model"]),
         tests("JSONTests", ["JSON"]),
         tests("ModelTests", ["Model", "JSON"]),
         tests("LinuxTests", ["Linux", "Model"]),
         tests("LogsTests", ["Logs", "Linux", "Model"]),
         tests("RuntimeTests", ["Runtime", "Linux", "JSON", "Model"]),
         tests("ShimTests", ["Shim", "Logs", "Linux", "Model", "JSON"]),
+        tests("ArchiveTests", ["TestSupport", "Archive", "Linux", "Model"]),
+        tests("ImagesTests", ["TestSupport", "Images", "Archive", "State", "Linux", "JSON", "Model"]),
         tests("StateTests", ["State", "Model", "JSON"]),
         tests("APITests", ["API", "Engine", "Linux", "Model", "JSON", log] + nio),
         tests("DaemonTests", ["Daemon", "Model"]),

@@ -105,8 +105,10 @@ public final class LayerUnpacker {
 
     private func parent(_ components: [PathBytes], _ entry: TarEntry) throws -> OpenFolder {
         do { return try folders.open(components, create: true) } catch let fault as KernelFault {
-            // ENOTDIR, ELOOP, and EEXIST for a symbolic link that leads nowhere
             guard !fault.isDiskFull else { throw fault }
+            if fault.isExisting {
+                throw Self.refusal(entry, "its folder is a symbolic link that leads nowhere inside the archive's root")
+            }
             throw Self.refusal(entry, "its folder cannot be made: \(fault.reason.lowercasedFirst)")
         }
     }
