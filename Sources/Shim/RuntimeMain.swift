@@ -6,6 +6,10 @@ import Runtime
 /// `skiff-runtime`: the OCI runtime's command line, with runc's grammar; `shim` is the engine's way in. The exit code.
 public func runtimeMain() -> Int32 {
     let arguments = CommandLine.arguments
+    if arguments.first?.hasSuffix("/docker-init") == true {
+        return runAsInit(Array(arguments.dropFirst(arguments.count > 1 && arguments[1] == "--" ? 2 : 1)))
+    }
+    if arguments.count > 1, arguments[1] == "clear-shim" { return ClearCommand.run(Array(arguments.dropFirst(2))) }
     if arguments.count > 1, arguments[1] == "shim" { return shimMain(arguments: Array(arguments.dropFirst(2))) }
     return RuntimeCommand.run(arguments.dropFirst())
 }

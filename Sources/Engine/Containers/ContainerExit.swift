@@ -121,10 +121,9 @@ extension Container {
     /// Ends and removes what a killed shim left: processes, cgroup, the runtime's own records.
     func clearRemains() async {
         let launcher = core.launcher
-        let folder = core.layout.shim(id)
         let cgroup = CgroupPlace.path(board.snapshot, core.configuration)
         do {
-            try await core.pool.run { [id] in try launcher.clear(id, bundle: folder, cgroup: cgroup) }
+            try await core.pool.run { [id] in try launcher.clear(id, cgroup: cgroup) }
         } catch {
             core.log.warning("container \(id.short): what its shim left could not be cleared: \(Fault(error))")
         }

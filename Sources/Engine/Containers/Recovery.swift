@@ -84,7 +84,7 @@ struct Recovery: Sendable {
         let launcher = core.launcher
         let cgroup = core.configuration.cgroupParent + "/" + id.text
         _ = try? await core.pool.run {
-            try? launcher.clear(id, bundle: folder, cgroup: cgroup)
+            try? launcher.clear(id, cgroup: cgroup)
             try removeTree(folder)
         }
     }

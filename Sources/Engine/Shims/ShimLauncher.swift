@@ -59,10 +59,9 @@ struct ShimLauncher: Sendable {
 
 extension ShimLauncher {
     /// Ends and removes what a shim that was killed left behind. Blocking; repeatable.
-    func clear(_ id: ObjectID, bundle: String, cgroup: String) throws {
-        _ = try runToEnd([
-            "skiff-runtime", "shim", "--clear", "--bundle", bundle, "--id", id.text, "--cgroup", cgroup,
-        ])
+    func clear(_ id: ObjectID, cgroup: String) throws {
+        let code = try runToEnd(["skiff-runtime", "clear-shim", "--id", id.text, "--cgroup", cgroup])
+        guard code == 0 else { throw Fault(.system, "skiff-runtime clear-shim ended with status \(code)", subject: id.text) }
     }
 
     /// Runs the runtime binary and waits for it. Blocking.

@@ -53,7 +53,7 @@ struct SpecBuilder {
         if let size = host.consoleSize, size.count == 2, size[0] > 0, size[1] > 0 {
             process.consoleSize = OCI.ConsoleSize(height: UInt64(size[0]), width: UInt64(size[1]))
         }
-        process.args = description.command
+        process.args = (input.initPath == nil ? [] : ["/sbin/docker-init", "--"]) + description.command
         process.user = OCI.User(uid: input.account.uid, gid: input.account.gid)
         process.user.additionalGids = input.account.groups
         process.env = Self.environment(
