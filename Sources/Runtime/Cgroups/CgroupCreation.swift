@@ -24,9 +24,10 @@ extension Cgroup {
         if let resources { try applyLimits(resources) }
     }
 
-    private func make(_ entry: CgroupRecord.Entry, _ made: inout [String]) throws {
+    /// Makes one folder ready for processes; notes in `made` what is new.
+    func make(_ entry: CgroupRecord.Entry, _ made: inout [String], mayBeOccupied: Bool = false) throws {
         do {
-            try makeFolder(entry, &made)
+            try makeFolder(entry, &made, mayBeOccupied)
             if isPureUnified {
                 try enableControllers(entry, entry.controllers.filter { Self.enabledControllers.contains($0) })
             } else if !entry.isUnified, entry.controllers.contains("cpuset") {
@@ -38,11 +39,11 @@ extension Cgroup {
         }
     }
 
-    private func makeFolder(_ entry: CgroupRecord.Entry, _ made: inout [String]) throws {
+    private func makeFolder(_ entry: CgroupRecord.Entry, _ made: inout [String], _ mayBeOccupied: Bool) throws {
         do {
             if try CgroupFile.makeFolder(entry.path) {
                 made.append(entry.path)
-            } else {
+            } else if !mayBeOccupied {
                 try checkUnused(entry)
             }
         } catch let fault as KernelFault where fault.isMissing {

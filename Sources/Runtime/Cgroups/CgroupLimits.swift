@@ -46,6 +46,7 @@ extension Cgroup {
     ///
     /// A limit that this machine cannot keep is a fault that names its JSON path; those before it may have been set.
     public func apply(_ resources: OCI.Resources) throws {
+        if let unit = record.systemdUnit { try updateSystemd(unit, resources) }
         if !isPureUnified { try enableNeeded(resources) }
         if !resources.devices.isEmpty { try applyDevices(resources.devices, isNew: false) }
         try applyLimits(resources)

@@ -132,7 +132,7 @@ extension Cgroup {
     /// Removes the container's folders in all hierarchies, those below first. Tries again for about a second while the
     /// kernel calls them busy; goes on after a failure and reports the first.
     public func remove() throws {
-        if let unit = record.systemdUnit { try? SystemdScope.stop(unit) }
+        if let unit = record.systemdUnit { try? stopSystemd(unit) }
         var first: Fault?
         for entry in record.entries {
             do { try Self.remove(entry.path) } catch {
