@@ -145,8 +145,8 @@ int skiff_signals_unblock(void) {
 
 int skiff_signals_reset(void) {
     // Only what execve(2) would keep must be undone: signals that are ignored.
-    for (int number = 1; number <= 64; number++) {
-        if (number == SIGKILL || number == SIGSTOP || number == 32 || number == 33) continue;
+    for (int number = 1; number < 32; number++) {
+        if (number == SIGKILL || number == SIGSTOP) continue;
         struct sigaction action;
         if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN) {
             action.sa_handler = SIG_DFL;

@@ -4,13 +4,23 @@ import Model
 /// The program that enters containers must not be overwritable from inside (`#!/proc/self/exe`, CVE-2019-5736): this process
 /// becomes a copy of itself in memory-backed storage, run from a detached read-only mount. Made once per boot and version.
 public enum SealedCopy {
-    private static let folder = "/run/skiff-runtime/sealed"
+    /// In memory, gone after a boot: the first that is a tmpfs.
+    private static let folders = ["/run/skiff-runtime/sealed", "/dev/shm/skiff-runtime-sealed"]
+
+    private static let entered = Flag()
+
+    /// Told by the program's first lines, which have looked already.
+    public static func isEntered() { entered.set() }
 
     /// Comes back when this process is the sealed copy already; else becomes it, with the same arguments.
     public static func enter() throws {
         if isSealed { return }
         let program = try open()
-        let code = Processes.execute(descriptor: program.raw, CommandLine.arguments, ProcessEnvironment.all)
+        var code = Processes.execute(descriptor: program.raw, CommandLine.arguments, ProcessEnvironment.all)
+        // Where programs may not be executed from that file system: a sealed file of this process's own.
+        let own = try Files.open("/proc/self/exe", .readOnly)
+        let file = try inMemory(own.raw)
+        code = Processes.execute(descriptor: file.raw, CommandLine.arguments, ProcessEnvironment.all)
         throw Fault(.system, "cannot run the sealed copy of the runtime: \(KernelFault.text(of: code).lowercased())")
     }
 
@@ -24,6 +34,7 @@ public enum SealedCopy {
 
     /// Whether the running program is the root of a read-only mount, or a file in memory that is sealed.
     public static var isSealed: Bool {
+        if entered.isSet { return true }
         guard let own = try? Files.open("/proc/self/exe", .path) else { return false }
         if Mounts.isRoot(own.raw), let flags = try? Files.mountFlags(of: own.raw), flags & 1 != 0 { return true }
         return (try? Files.readLink("/proc/self/exe"))?.hasPrefix("/memfd:skiff-runtime") ?? false
@@ -33,33 +44,48 @@ public enum SealedCopy {
     private static func mounted(_ own: CInt) throws -> Descriptor {
         let status = try Files.status(of: own)
         let name = "\(status.device)-\(status.inode)-\(status.modified)-\(status.size)"
+        let folder = try ownFolder()
         let file: Descriptor
-        do { file = try Files.open(folder + "/" + name, [.path, .noFollow]) } catch let fault as KernelFault
+        do { file = try Files.open(name, [.path, .noFollow], at: folder.raw) } catch let fault as KernelFault
             where fault.isMissingFile
-        { file = try copy(own, name) }
-        let mine = try Files.status(of: file.raw)
-        guard mine.user == Processes.userID, mine.size == status.size, mine.permissions & 0o022 == 0 else {
-            throw KernelFault("open", errno: 1, name)
-        }
+        { file = try copy(own, name, folder.raw) }
+        guard try Files.status(of: file.raw).size == status.size else { throw KernelFault("open", errno: 5, name) }
         let clone = try Mounts.clone(of: file.raw, recursive: false)
-        try Mounts.change(clone.raw, set: [.readOnly, .noSUID, .noDevices], propagation: .private)
+        try Mounts.change(clone.raw, set: [.readOnly, .noSUID, .noDevices], clear: .noExecute, propagation: .private)
         return clone
     }
 
-    private static func copy(_ own: CInt, _ name: String) throws -> Descriptor {
-        try Files.makeFolders(folder, mode: 0o700)
-        let place = try Files.open(folder, [.path, .directory])
-        guard try [FileSystemMagic.tmpfs, 0x8584_58f6].contains(Files.fileSystem(of: place.raw)) else {
-            throw KernelFault("fstatfs", errno: 22, folder)
+    /// A folder that nobody else can write to.
+    private static func ownFolder() throws -> Descriptor {
+        for path in folders {
+            let folder: Descriptor
+            do { folder = try Files.open(path, [.path, .directory, .noFollow]) } catch let fault as KernelFault
+                where fault.isMissingFile
+            {
+                guard (try? Files.makeFolders(path, mode: 0o700)) != nil,
+                    let made = try? Files.open(path, [.path, .directory, .noFollow])
+                else { continue }
+                folder = made
+            }
+            let status = try Files.status(of: folder.raw)
+            guard status.user == Processes.userID, status.permissions & 0o022 == 0,
+                try Files.fileSystem(of: folder.raw) == FileSystemMagic.tmpfs
+            else { continue }
+            return folder
         }
-        for old in try Files.names(folder) where old != name && !old.hasPrefix(".") { try? Files.remove(old, at: place.raw) }
+        throw KernelFault("open", errno: 2, folders[0])
+    }
+
+    private static func copy(_ own: CInt, _ name: String, _ folder: CInt) throws -> Descriptor {
+        // Copies of versions that are gone; who runs from one keeps it.
+        for old in try Files.names(in: folder) where !old.hasPrefix(".") { try? Files.remove(old, at: folder) }
         let aside = ".\(name).\(Processes.id)"
         do {
-            let target = try Files.open(aside, [.writeOnly, .create, .exclusive, .noFollow], mode: 0o500, at: place.raw)
+            let target = try Files.open(aside, [.writeOnly, .create, .exclusive, .noFollow], mode: 0o500, at: folder)
             try Files.copy(from: own, to: target.raw)
         }
-        try Files.rename(aside, to: name, at: place.raw)
-        return try Files.open(name, [.path, .noFollow], at: place.raw)
+        try Files.rename(aside, to: name, at: folder)
+        return try Files.open(name, [.path, .noFollow], at: folder)
     }
 
     private static func inMemory(_ own: CInt) throws -> Descriptor {
@@ -68,4 +94,11 @@ public enum SealedCopy {
         try Files.seal(file.raw)
         return file
     }
+}
+
+/// A word said once, before there is anything that could run at the same time.
+private final class Flag: @unchecked Sendable {
+    // True by the program's first line or never: nobody writes while somebody else reads.
+    private(set) var isSet = false
+    func set() { isSet = true }
 }

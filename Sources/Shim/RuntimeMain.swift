@@ -4,7 +4,8 @@ import Model
 import Runtime
 
 /// `skiff-runtime`: the OCI runtime's command line, with runc's grammar; `shim` is the engine's way in. The exit code.
-public func runtimeMain() -> Int32 {
+public func runtimeMain(isSealed: Bool = false) -> Int32 {
+    if isSealed { SealedCopy.isEntered() }
     let arguments = CommandLine.arguments
     if arguments.first?.hasSuffix("/docker-init") == true {
         return runAsInit(Array(arguments.dropFirst(arguments.count > 1 && arguments[1] == "--" ? 2 : 1)))

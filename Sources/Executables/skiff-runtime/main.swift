@@ -1,4 +1,6 @@
+import CSeal
 import Glibc
 import Shim
 
-exit(runtimeMain())
+// A program that enters containers runs from its sealed copy: entered by CSeal before this line, or made by the command.
+exit(runtimeMain(isSealed: skiff_is_sealed_copy() == 1))

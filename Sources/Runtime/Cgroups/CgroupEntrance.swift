@@ -22,6 +22,12 @@ public struct CgroupEntrance: ~Copyable, Sendable {
         if let cloneDescriptor { _ = Descriptor(owning: cloneDescriptor) }
     }
 
+    /// What `enter` takes, borrowed: for a child that was cloned before the cgroup was made.
+    var doors: [CInt] { tasks + (procs.map { [$0] } ?? []) }
+
+    /// As `join`, by descriptors of `doors` that came over a socket.
+    static func enter(_ doors: [CInt]) throws { for raw in doors { try CgroupFile.enter(raw, "tasks") } }
+
     /// Moves the calling process, which must have one thread, into the cgroup: `0` to each v1 `tasks` file (0.1 to 0.9 ms for
     /// all of them, where `cgroup.procs` takes 11) and, unless clone3 has put it there (`cloned`), to v2's `cgroup.procs`.
     /// Allocates nothing when all goes well.

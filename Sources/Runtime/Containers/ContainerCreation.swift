@@ -38,16 +38,21 @@ final class ContainerCreation {
     func run() throws -> CreatedContainer {
         let procfs = try Procfs.open()
         let fifo = request.startsByFIFO ? SharedDescriptor(try makeFIFO()) : nil
-        let entrance = try makeCgroup()
+        try locateCgroup()
+        let isLate = makesCgroupLate
+        let entrance = isLate ? CgroupEntrance(folder: nil, procs: nil, tasks: []) : try makeCgroup()
         let ends = try Sockets.pair()
         let (own, theirs) = ends.release()
         let channel = Descriptor(owning: own)
         let far = Descriptor(owning: theirs)
-        try clone(procfs.raw, fifo?.raw, entrance, channel.raw, far.raw)
+        try clone(procfs.raw, fifo?.raw, entrance, channel.raw, far.raw, isLate ? LateCgroup() : nil)
         // Closed now, so that the child's end is heard.
         _ = consume far
+        if isLate { try Sockets.send(channel.raw, [InitMessage.cgroup], descriptors: try makeCgroup().doors) }
+        let state = try prepareState()
         try serve(channel.raw)
-        let state = try finish()
+        try OutsideSettings.apply(plan.process, pid: pid, report: request.report)
+        try folder?.commit(state)
         guard let pidfd else { throw Fault(.system, "the container's process has no descriptor") }
         var created = CreatedContainer(
             state: state, pidfd: try Processes.duplicate(pidfd.raw, atLeast: 3), channel: channel)
@@ -82,19 +87,27 @@ final class ContainerCreation {
         } catch { throw Fault(.system, "cannot make the start FIFO", subject: request.id, cause: error) }
     }
 
-    private func makeCgroup() throws -> CgroupEntrance {
+    private func locateCgroup() throws {
         let layout = try CgroupLayout.detect()
         if layout.mode == .absent {
             guard plan.linux.resources == nil else {
                 throw Fault(.unsupported, "linux.resources: no cgroup file system is mounted: mount cgroup2 at /sys/fs/cgroup")
             }
             request.report(.warning, "no cgroup file system is mounted: the container has no cgroup of its own")
-            return CgroupEntrance(folder: nil, procs: nil, tasks: [])
+            return
         }
-        let cgroup = try Cgroup.locate(
-            path: plan.linux.cgroupsPath, id: request.id, layout: layout, driver: request.cgroupDriver)
-        self.cgroup = cgroup
-        if cgroup.isMadeBySystemd { return CgroupEntrance(folder: nil, procs: nil, tasks: []) }
+        cgroup = try Cgroup.locate(path: plan.linux.cgroupsPath, id: request.id, layout: layout, driver: request.cgroupDriver)
+    }
+
+    /// On v1 a dozen folders are made: while the child mounts, where nothing of the child's depends on them before.
+    private var makesCgroupLate: Bool {
+        guard let cgroup, !cgroup.isMadeBySystemd, !cgroup.isPureUnified else { return false }
+        return plan.namespaces.joined.allSatisfy { $0.kind != .cgroup }
+            && !plan.namespaces.needsProcessBetween(hasTimeOffsets: plan.timeOffsets != nil)
+    }
+
+    private func makeCgroup() throws -> CgroupEntrance {
+        guard let cgroup, !cgroup.isMadeBySystemd else { return CgroupEntrance(folder: nil, procs: nil, tasks: []) }
         let entrance = try cgroup.create(plan.linux.resources)
         madeCgroup = true
         return entrance
@@ -103,14 +116,16 @@ final class ContainerCreation {
     // MARK: The clone
 
     private func clone(
-        _ procfs: CInt, _ fifo: CInt?, _ entrance: borrowing CgroupEntrance, _ channel: CInt, _ far: CInt
+        _ procfs: CInt, _ fifo: CInt?, _ entrance: borrowing CgroupEntrance, _ channel: CInt, _ far: CInt,
+        _ lateCgroup: LateCgroup?
     ) throws {
         let namespaces = plan.namespaces
         let between = namespaces.needsProcessBetween(hasTimeOffsets: plan.timeOffsets != nil)
         let isSystemd = cgroup?.isMadeBySystemd ?? false
         let initProcess = InitProcess(
             plan: plan, request: request, channel: InitChannel(socket: far), procfs: procfs, fifo: fifo, cgroup: cgroup,
-            waitsFirst: isSystemd || (namespaces.new.contains(.user) && !between))
+            waitsFirst: isSystemd || (namespaces.new.contains(.user) && !between),
+            lateCgroup: lateCgroup)
         if between { return try cloneBetween(initProcess, entrance, channel) }
         // A cgroup namespace begins where the process is: unshared after it has entered its cgroup.
         var child = try Processes.clone(namespaces.new.subtracting(.cgroup), intoCgroup: entrance.cloneDescriptor)
@@ -191,14 +206,14 @@ final class ContainerCreation {
 
     private func failure(_ bytes: [UInt8]) -> Fault { InitFailure.fault(bytes, pidfd: pidfd?.raw) }
 
-    private func finish() throws -> ContainerState {
-        try OutsideSettings.apply(plan.process, pid: pid, report: request.report)
+    /// Written aside while the child is at work; in its place when all is done.
+    private func prepareState() throws -> ContainerState {
         guard let stat = Processes.stat(pid) else { throw Fault(.system, "the container's process is gone") }
         let state = ContainerState(
             id: request.id, bundle: request.bundle, pid: pid, startTicks: stat.startTicks,
             created: Timestamp(nanoseconds: KernelClock.realtime), owner: Processes.userID, cgroup: cgroup?.record,
             spec: plan.spec)
-        try folder?.save(state)
+        try folder?.prepare(state)
         return state
     }
 }

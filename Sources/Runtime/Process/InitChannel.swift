@@ -25,6 +25,8 @@ enum InitMessage {
     // from the runtime
     /// What the child waited for is done: maps, cgroup, hooks, listener.
     static let proceed = UInt8(ascii: "p")
+    /// The cgroup is made; the doors to it come along.
+    static let cgroup = UInt8(ascii: "e")
     static let go = UInt8(ascii: "g")
 
     static let limit = 16384

@@ -14,6 +14,8 @@ struct InitProcess {
     let cgroup: Cgroup?
     /// Waits for the runtime before anything else: id maps or the cgroup are not there yet.
     let waitsFirst: Bool
+    /// The cgroup is made by the runtime while this process mounts: its doors come later.
+    let lateCgroup: LateCgroup?
 
     func run(_ entrance: borrowing CgroupEntrance, cloned: Bool) -> Never {
         do {
@@ -38,7 +40,7 @@ struct InitProcess {
                 throw Fault(.system, "linux.namespaces: cannot join", cause: fault)
             }
         }
-        if plan.namespaces.new.contains(.cgroup) { try Processes.unshare(.cgroup) }
+        if plan.namespaces.new.contains(.cgroup), lateCgroup == nil { try Processes.unshare(.cgroup) }
         try Processes.newSession()
     }
 
@@ -60,6 +62,7 @@ struct InitProcess {
         }
         if let name = plan.spec.hostname, !name.isEmpty { try Identity.setHostname(name) }
         if let name = plan.spec.domainname, !name.isEmpty { try Identity.setDomainname(name) }
+        try lateCgroup?.enter(channel, unshares: plan.namespaces.new.contains(.cgroup))
         return console
     }
 
@@ -85,5 +88,32 @@ enum OldRoot {
         try Files.changeFolder(to: root)
         try Files.changeRoot(".")
         try Files.changeFolder("/")
+    }
+}
+
+/// A cgroup that is made while the container's process is at work already.
+final class LateCgroup: Sendable {
+    /// Only one process with one thread ever looks, and it is the child's copy.
+    private nonisolated(unsafe) var doors: [SharedDescriptor]?
+    private nonisolated(unsafe) var isEntered = false
+
+    /// Waits until the folders are there: a mount of type cgroup needs them.
+    func await(_ channel: InitChannel) throws {
+        if doors != nil { return }
+        var message = try Sockets.receive(channel.socket, limit: 16, descriptors: 64)
+        guard message.bytes.first == InitMessage.cgroup else { Processes.exitNow(1) }
+        var doors: [SharedDescriptor] = []
+        while let door = message.takeDescriptor() { doors.append(SharedDescriptor(door)) }
+        self.doors = doors
+    }
+
+    /// Goes in; a cgroup namespace of the container's own begins there.
+    func enter(_ channel: InitChannel, unshares: Bool) throws {
+        try self.await(channel)
+        if isEntered { return }
+        isEntered = true
+        try CgroupEntrance.enter((doors ?? []).map(\.raw))
+        doors = []
+        if unshares { try Processes.unshare(.cgroup) }
     }
 }

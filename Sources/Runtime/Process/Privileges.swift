@@ -23,10 +23,7 @@ struct Privileges {
         final.effective = plan.effective & final.permitted
         final.inheritable = plan.inheritable & own
         ambient = plan.ambient & final.permitted & final.inheritable
-        if plan.ambient & own != ambient {
-            let names = CapabilityNames.names(plan.ambient & own & ~ambient)
-            warn("process.capabilities.ambient: \(names) is not in both the permitted and the inheritable set")
-        }
+        // What is in the ambient set alone is passed over in silence, as by runc: `runc spec` itself writes such sets.
         try Identity.keepCapabilities(true)
         try becomeUser(process.user)
         try Identity.keepCapabilities(false)

@@ -13,16 +13,26 @@ extension InitProcess {
             hasUserNamespace: plan.namespaces.has(.user), hasCgroupNamespace: plan.namespaces.has(.cgroup),
             cgroupMounts: plan.mounts.contains { if case .cgroup = $0.source { true } else { false } } ? cgroup?.mounts : nil,
             mountLabel: linux.mountLabel.flatMap { $0.isEmpty ? nil : $0 })
-        for mount in plan.mounts { try folder.mount(mount, context) }
+        for mount in plan.mounts {
+            if case .cgroup = mount.source { try prepareCgroup(channel) }
+            try folder.mount(mount, context)
+        }
         let bindsDev = plan.mounts.contains { mount in
             if case .bind = mount.source { mount.destination == "dev" } else { false }
         }
         if !bindsDev { try folder.makeDevices(linux.devices, binds: context.hasUserNamespace) }
         let console = plan.process.terminal ? try openConsole(folder) : nil
         _ = try folder.makeFolder(MountPlan.normal(plan.process.folder))
+        try lateCgroup?.enter(channel, unshares: plan.namespaces.new.contains(.cgroup))
         try runEarlyHooks()
         try finishRoot(folder, context)
         return console
+    }
+
+    /// Before a mount of type cgroup: the folders must be there, and a namespace of the container's own must have begun.
+    private func prepareCgroup(_ channel: InitChannel) throws {
+        try lateCgroup?.await(channel)
+        if plan.namespaces.new.contains(.cgroup) { try lateCgroup?.enter(channel, unshares: true) }
     }
 
     private func attachRoot(_ root: CInt) throws {

@@ -138,7 +138,7 @@ extension RootFolder {
     private static func isBelowProc(_ path: String) throws -> Bool { path == "proc" || path.hasPrefix("proc/") }
 
     /// Files of /proc that lxcfs and its like stand in for.
-    private static let allowedInProc: Set<String> = [
+    private static let allowedInProc = [
         "proc/cpuinfo", "proc/diskstats", "proc/meminfo", "proc/stat", "proc/swaps", "proc/uptime", "proc/loadavg",
         "proc/slabinfo", "proc/net/dev", "proc/sys/kernel/ns_last_pid", "proc/sys/crypto/fips_enabled",
     ]
@@ -210,7 +210,7 @@ struct RootContext {
     var mountLabel: String?
 
     /// File systems without a device, whose superblocks may be shared: their mounts become read-only, not they.
-    static let virtualTypes: Set<String> = [
+    static let virtualTypes = [
         "proc", "sysfs", "tmpfs", "devpts", "mqueue", "ramfs", "devtmpfs", "bpf", "securityfs", "debugfs", "tracefs", "overlay",
         "configfs", "pstore", "efivarfs", "binfmt_misc", "fusectl", "hugetlbfs",
     ]

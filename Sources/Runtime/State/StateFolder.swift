@@ -60,6 +60,24 @@ public struct StateFolder: Sendable {
         } catch { throw Fault(.system, "cannot write the state of container \(state.id)", subject: state.id, cause: error) }
     }
 
+    /// Writes the state of a new container where nobody looks yet.
+    func prepare(_ state: ContainerState) throws {
+        do {
+            let file = try Files.open(
+                path(state.id) + "/." + Self.stateName + ".new", [.writeOnly, .create, .truncate, .noFollow], mode: 0o600)
+            try Files.write(file.raw, state.json)
+        } catch { throw Fault(.system, "cannot write the state of container \(state.id)", subject: state.id, cause: error) }
+    }
+
+    func commit(_ state: ContainerState) throws {
+        let name = path(state.id) + "/"
+        do {
+            try Files.rename(name + "." + Self.stateName + ".new", to: name + Self.stateName, at: Files.workingDirectory)
+        } catch {
+            throw Fault(.system, "cannot write the state of container \(state.id)", subject: state.id, cause: error)
+        }
+    }
+
     /// Ids in the order of their letters; folders without a state are left out.
     public func list() throws -> [String] {
         do {
@@ -72,8 +90,9 @@ public struct StateFolder: Sendable {
 
     func remove(_ id: String) {
         let folder = path(id)
-        try? Files.remove(folder + "/" + Self.fifoName)
         try? Files.remove(folder + "/" + Self.stateName)
+        if (try? Files.remove(folder, isFolder: true)) != nil { return }
+        try? Files.remove(folder + "/" + Self.fifoName)
         try? Files.remove(folder + "/." + Self.stateName + ".new")
         try? Files.remove(folder, isFolder: true)
     }

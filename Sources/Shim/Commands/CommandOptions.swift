@@ -5,13 +5,14 @@ import Model
 package struct CommandOptions {
     /// What a command knows: long names, short ones by the long name they stand for.
     package struct Known {
-        var values: Set<String> = []
-        var switches: Set<String> = []
-        var short: [String: String] = [:]
+        var values: [String] = []
+        var switches: [String] = []
+        var short: [(letter: String, name: String)] = []
         var interspersed = true
 
         package init(
-            values: Set<String> = [], switches: Set<String> = [], short: [String: String] = [:], interspersed: Bool = true
+            values: [String] = [], switches: [String] = [], short: [(letter: String, name: String)] = [],
+            interspersed: Bool = true
         ) {
             self.values = values
             self.switches = switches
@@ -21,8 +22,8 @@ package struct CommandOptions {
     }
 
     package private(set) var operands: [String] = []
-    private var values: [String: [String]] = [:]
-    private var switches: Set<String> = []
+    private var values: [(name: String, value: String)] = []
+    private var switches: [String] = []
 
     package init(_ arguments: ArraySlice<String>, _ known: Known) throws {
         var rest = arguments
@@ -48,24 +49,24 @@ package struct CommandOptions {
             value = String(name[name.index(after: equals)...])
             name = String(name[..<equals])
         }
-        name = known.short[name] ?? name
+        name = known.short.first { $0.letter == name }?.name ?? name
         if known.switches.contains(name) || name == "help" {
             switch value {
-            case nil, "true", "1", "t", "T", "TRUE", "True": switches.insert(name)
-            case "false", "0", "f", "F", "FALSE", "False": switches.remove(name)
+            case nil, "true", "1", "t", "T", "TRUE", "True": switches.append(name)
+            case "false", "0", "f", "F", "FALSE", "False": switches.removeAll { $0 == name }
             case .some(let other): throw Fault(.invalid, "invalid boolean value \"\(other)\" for -\(name)")
             }
             return
         }
         guard known.values.contains(name) else { throw Fault(.invalid, "flag provided but not defined: -\(name)") }
         guard let given = value ?? rest.popFirst() else { throw Fault(.invalid, "flag needs an argument: -\(name)") }
-        values[name, default: []].append(given)
+        values.append((name, given))
     }
 
     package func has(_ name: String) -> Bool { switches.contains(name) }
     /// The last of several.
-    package func value(_ name: String) -> String? { values[name]?.last }
-    package func all(_ name: String) -> [String] { values[name] ?? [] }
+    package func value(_ name: String) -> String? { values.last { $0.name == name }?.value }
+    package func all(_ name: String) -> [String] { values.filter { $0.name == name }.map(\.value) }
 
     package func integer<T: FixedWidthInteger>(_ name: String, _ type: T.Type = T.self) throws -> T? {
         guard let text = value(name) else { return nil }

@@ -4,12 +4,12 @@ import Runtime
 
 /// `create` and `run`.
 enum CreateCommand {
-    private static let values: Set<String> = ["bundle", "console-socket", "pidfd-socket", "pid-file", "preserve-fds"]
-    private static let switches: Set<String> = ["no-pivot", "no-new-keyring", "detach", "keep", "no-subreaper"]
+    private static let values = ["bundle", "console-socket", "pidfd-socket", "pid-file", "preserve-fds"]
+    private static let switches = ["no-pivot", "no-new-keyring", "detach", "keep", "no-subreaper"]
 
     private static func options(_ arguments: ArraySlice<String>) throws -> CommandOptions {
         try CommandOptions(
-            arguments, CommandOptions.Known(values: values, switches: switches, short: ["b": "bundle", "d": "detach"]))
+            arguments, CommandOptions.Known(values: values, switches: switches, short: [("b", "bundle"), ("d", "detach")]))
     }
 
     static func create(_ arguments: ArraySlice<String>, _ context: CommandContext) throws -> Int32 {

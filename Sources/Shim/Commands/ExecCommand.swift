@@ -11,7 +11,10 @@ enum ExecCommand {
             "apparmor", "cap", "preserve-fds", "cgroup",
         ],
         switches: ["tty", "detach", "no-new-privs", "ignore-paused", "no-subreaper"],
-        short: ["e": "env", "t": "tty", "u": "user", "g": "additional-gids", "p": "process", "d": "detach", "c": "cap"],
+        short: [
+            ("e", "env"), ("t", "tty"), ("u", "user"), ("g", "additional-gids"), ("p", "process"), ("d", "detach"),
+            ("c", "cap"),
+        ],
         interspersed: false)
 
     static func run(_ arguments: ArraySlice<String>, _ context: CommandContext) throws -> Int32 {

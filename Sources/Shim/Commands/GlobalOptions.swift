@@ -16,7 +16,7 @@ struct GlobalOptions {
     static let known = CommandOptions.Known(
         values: ["root", "log", "log-format", "criu", "rootless"],
         switches: ["debug", "systemd-cgroup", "version", "log-level"],
-        short: ["v": "version", "h": "help"], interspersed: false)
+        short: [("v", "version"), ("h", "help")], interspersed: false)
 
     /// Reads the flags; answers the command and what follows.
     static func parse(_ arguments: ArraySlice<String>) throws -> (options: GlobalOptions, command: ArraySlice<String>) {

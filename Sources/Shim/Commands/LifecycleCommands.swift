@@ -17,7 +17,7 @@ enum LifecycleCommands {
     }
 
     static func kill(_ arguments: ArraySlice<String>, _ context: CommandContext) throws -> Int32 {
-        let options = try CommandOptions(arguments, CommandOptions.Known(switches: ["all"], short: ["a": "all"]))
+        let options = try CommandOptions(arguments, CommandOptions.Known(switches: ["all"], short: [("a", "all")]))
         guard (1...2).contains(options.operands.count) else {
             throw UsageFault("kill", "\"kill\" requires a minimum of 1 and a maximum of 2 arguments")
         }
@@ -29,7 +29,7 @@ enum LifecycleCommands {
     }
 
     static func delete(_ arguments: ArraySlice<String>, _ context: CommandContext) throws -> Int32 {
-        let options = try CommandOptions(arguments, CommandOptions.Known(switches: ["force"], short: ["f": "force"]))
+        let options = try CommandOptions(arguments, CommandOptions.Known(switches: ["force"], short: [("f", "force")]))
         let id = try options.onlyOperand("delete")
         let isForced = options.has("force")
         try StateFolder.check(id)

@@ -14,7 +14,7 @@ enum ListCommands {
 
     static func list(_ arguments: ArraySlice<String>, _ context: CommandContext) throws -> Int32 {
         let options = try CommandOptions(
-            arguments, CommandOptions.Known(values: ["format"], switches: ["quiet"], short: ["f": "format", "q": "quiet"]))
+            arguments, CommandOptions.Known(values: ["format"], switches: ["quiet"], short: [("f", "format"), ("q", "quiet")]))
         guard options.operands.isEmpty else { throw UsageFault("list", "\"list\" requires exactly 0 argument(s)") }
         var rows: [ContainerRow] = []
         for id in try context.folder.list() {
@@ -48,7 +48,7 @@ enum ListCommands {
 
     static func ps(_ arguments: ArraySlice<String>, _ context: CommandContext) throws -> Int32 {
         let options = try CommandOptions(
-            arguments, CommandOptions.Known(values: ["format"], short: ["f": "format"], interspersed: false))
+            arguments, CommandOptions.Known(values: ["format"], short: [("f", "format")], interspersed: false))
         guard let id = options.operands.first else { throw UsageFault("ps", "\"ps\" requires a minimum of 1 argument") }
         let state = try context.folder.load(id)
         let pids = state.cgroup.map { Cgroup(record: $0).processes() } ?? (state.isAlive ? [state.pid] : [])

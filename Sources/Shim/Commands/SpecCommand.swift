@@ -7,7 +7,7 @@ import Runtime
 enum SpecCommand {
     static func run(_ arguments: ArraySlice<String>, _ context: CommandContext) throws -> Int32 {
         let options = try CommandOptions(
-            arguments, CommandOptions.Known(values: ["bundle"], switches: ["rootless"], short: ["b": "bundle"]))
+            arguments, CommandOptions.Known(values: ["bundle"], switches: ["rootless"], short: [("b", "bundle")]))
         guard options.operands.isEmpty else { throw UsageFault("spec", "\"spec\" requires exactly 0 argument(s)") }
         let folder = try BundleFile.folder(options.value("bundle"))
         let path = folder + "/config.json"

@@ -10,7 +10,7 @@ enum UpdateCommand {
             "resources", "blkio-weight", "cpu-period", "cpu-quota", "cpu-burst", "cpu-share", "cpu-rt-period", "cpu-rt-runtime",
             "cpuset-cpus", "cpuset-mems", "cpu-idle", "kernel-memory", "kernel-memory-tcp", "memory", "memory-reservation",
             "memory-swap", "pids-limit", "l3-cache-schema", "mem-bw-schema",
-        ], switches: ["memory-check-before-update"], short: ["r": "resources"])
+        ], switches: ["memory-check-before-update"], short: [("r", "resources")])
 
     static func run(_ arguments: ArraySlice<String>, _ context: CommandContext) throws -> Int32 {
         let options = try CommandOptions(arguments, known)
