@@ -91,6 +91,7 @@ let package = Package(
         tests("ShimTests", ["Shim", "Logs", "Linux", "Model", "JSON"]),
         tests("ArchiveTests", ["TestSupport", "Archive", "Linux", "Model"]),
         tests("ImagesTests", ["TestSupport", "Images", "Archive", "State", "Linux", "JSON", "Model"]),
+        tests("NetworksTests", ["Networks", "State", "Linux", "Model", "JSON"]),
         tests("StateTests", ["State", "Model", "JSON"]),
         tests("APITests", ["API", "Engine", "Linux", "Model", "JSON", log] + nio),
         tests("DaemonTests", ["Daemon", "Model"]),

@@ -2,20 +2,20 @@ import Model
 
 /// Addresses of one subnet, handed out in turns: a freed one comes again only after all others, so that a neighbour's stale
 /// cache entry, or a packet still under way, does not meet its next owner.
-struct AddressPool: Sendable {
-    let subnet: IPv4Subnet
+package struct AddressPool: Sendable {
+    package let subnet: IPv4Subnet
     private var used: Set<IPv4Address>
     private var last: IPv4Address
 
     /// The network's own address, the broadcast address and the gateway are never handed out.
-    init(subnet: IPv4Subnet, gateway: IPv4Address) {
+    package init(subnet: IPv4Subnet, gateway: IPv4Address) {
         self.subnet = subnet
         self.used = [gateway]
         self.last = subnet.network
     }
 
     /// The next free one after the one handed out last.
-    mutating func take() throws -> IPv4Address {
+    package mutating func take() throws -> IPv4Address {
         for _ in 0..<min(subnet.count, UInt64(used.count) + 3) {
             var candidate = IPv4Address(number: last.number &+ 1)
             if !subnet.contains(candidate) || candidate >= subnet.broadcast {
@@ -29,7 +29,7 @@ struct AddressPool: Sendable {
     }
 
     /// A certain one.
-    mutating func take(_ address: IPv4Address) throws {
+    package mutating func take(_ address: IPv4Address) throws {
         guard subnet.contains(address), address != subnet.network, address != subnet.broadcast else {
             throw Fault(.invalid, "address \(address) is not in \(subnet)", subject: address.description)
         }
@@ -39,13 +39,13 @@ struct AddressPool: Sendable {
     }
 
     /// Marks one as used, free or not; what follows is handed out after it.
-    mutating func restore(_ address: IPv4Address) {
+    package mutating func restore(_ address: IPv4Address) {
         guard subnet.contains(address) else { return }
         used.insert(address)
         last = max(last, address)
     }
 
-    mutating func free(_ address: IPv4Address) { used.remove(address) }
+    package mutating func free(_ address: IPv4Address) { used.remove(address) }
 
-    var usedCount: Int { used.count - 1 }
+    package var usedCount: Int { used.count - 1 }
 }

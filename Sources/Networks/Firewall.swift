@@ -61,15 +61,15 @@ final class Firewall {
 }
 
 /// What a published port occupies on the host.
-struct PortKey: Sendable, Hashable {
+package struct PortKey: Sendable, Hashable {
     /// Nil is every address.
-    var address: IPAddress?
-    var proto: PortProtocol
-    var port: UInt16
+    package var address: IPAddress?
+    package var proto: PortProtocol
+    package var port: UInt16
 }
 
 extension PortBinding {
-    var key: PortKey { PortKey(address: hostAddress.isUnspecified ? nil : hostAddress, proto: proto, port: hostPort) }
+    package var key: PortKey { PortKey(address: hostAddress.isUnspecified ? nil : hostAddress, proto: proto, port: hostPort) }
 }
 
 extension PublishedPort {

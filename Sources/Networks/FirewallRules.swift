@@ -2,9 +2,14 @@ import Linux
 import Model
 
 /// A published port and where it leads.
-struct PublishedPort: Sendable, Hashable {
-    var binding: PortBinding
-    var target: IPv4Address
+package struct PublishedPort: Sendable, Hashable {
+    package var binding: PortBinding
+    package var target: IPv4Address
+
+    package init(binding: PortBinding, target: IPv4Address) {
+        self.binding = binding
+        self.target = target
+    }
 }
 
 /// The content of our nftables table, as messages. The table is one for all networks; a network is an element of its sets,
@@ -17,10 +22,15 @@ struct PublishedPort: Sendable, Hashable {
 /// forward          towards a bridge: answers, published ports, and its own containers; the rest is dropped
 /// postrouting nat  masquerade: from a subnet to elsewhere; from loopback; hairpin
 /// ```
-struct FirewallRules: Sendable {
-    struct Network: Sendable, Hashable {
-        var bridge: String
-        var subnet: IPv4Subnet
+package struct FirewallRules: Sendable {
+    package struct Network: Sendable, Hashable {
+        package var bridge: String
+        package var subnet: IPv4Subnet
+
+        package init(bridge: String, subnet: IPv4Subnet) {
+            self.bridge = bridge
+            self.subnet = subnet
+        }
     }
 
     /// Kept with the table; another version's table is replaced.
@@ -30,16 +40,16 @@ struct FirewallRules: Sendable {
     static let portsAny = "ports_any"
     static let portsAt = "ports_at"
 
-    let table: TablesRequest
+    package let table: TablesRequest
     var networks: [Network]
 
-    init(table: String, networks: [Network]) {
+    package init(table: String, networks: [Network]) {
         self.table = TablesRequest(table: table)
         self.networks = networks
     }
 
     /// One batch that puts the whole table in the place of whatever had its name.
-    func replacement(ports: some Collection<PublishedPort>) -> [NetlinkMessage] {
+    package func replacement(ports: some Collection<PublishedPort>) -> [NetlinkMessage] {
         // Made, so that deleting cannot fail; deleted; made anew: one transaction.
         var messages = [table.create(note: Self.note), table.delete(), table.create(note: Self.note)]
         messages += sets + chains + earlyRules + redirectRules + forwardRules + networks.flatMap { masqueradeRules($0) }
@@ -49,12 +59,12 @@ struct FirewallRules: Sendable {
         return messages + add(ports)
     }
 
-    func add(_ ports: some Collection<PublishedPort>) -> [NetlinkMessage] {
+    package func add(_ ports: some Collection<PublishedPort>) -> [NetlinkMessage] {
         table.add(ports.filter { $0.isEverywhere }.map { $0.element }, to: Self.portsAny)
             + table.add(ports.filter { !$0.isEverywhere }.map { $0.element }, to: Self.portsAt)
     }
 
-    func remove(_ ports: some Collection<PublishedPort>) -> [NetlinkMessage] {
+    package func remove(_ ports: some Collection<PublishedPort>) -> [NetlinkMessage] {
         func keys(_ isEverywhere: Bool) -> [TablesElement] {
             ports.filter { $0.isEverywhere == isEverywhere }.map { TablesElement(key: $0.element.key) }
         }
@@ -174,7 +184,7 @@ extension PublishedPort {
     /// Published on every address of the host.
     var isEverywhere: Bool { binding.hostAddress.isUnspecified }
 
-    var element: TablesElement {
+    package var element: TablesElement {
         let port = Self.bytes(binding.hostPort)
         let proto: [UInt8] = [binding.proto == .tcp ? 6 : 17]
         let value = TablesElement.concatenate(target.bytes, Self.bytes(binding.containerPort))

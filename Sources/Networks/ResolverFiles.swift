@@ -40,6 +40,17 @@ public enum ResolverFiles {
         return text + "\(address)\t\(names)\n"
     }
 
+    /// The host's own file and the extra hosts: what docker gives a container with `--network host`.
+    public static func hosts(ofHost text: String?, gateway: IPv4Address?, options: ResolverOptions) throws -> String {
+        var text = text ?? "127.0.0.1\tlocalhost\n"
+        if !text.isEmpty, !text.hasSuffix("\n") { text += "\n" }
+        for extra in options.extraHosts {
+            let (name, target) = try extraHost(extra, gateway: gateway)
+            text += "\(target)\t\(name)\n"
+        }
+        return text
+    }
+
     /// docker accepts `name:address` and `name=address`, IPv6 with or without brackets.
     private static func extraHost(_ extra: String, gateway: IPv4Address?) throws -> (name: String, address: String) {
         let bad = Fault(.invalid, "bad format for add-host: \"\(extra)\"", subject: extra)
@@ -125,7 +136,7 @@ public enum ResolverFiles {
     }
 
     /// The host's name servers that are no loopback, for keeping subnets away from them.
-    static func hostNameServers() -> [IPv4Address] {
+    package static func hostNameServers() -> [IPv4Address] {
         ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"].flatMap { path in
             Content(NetSysctl.text(path) ?? "").servers.compactMap { IPv4Address($0) }.filter { !$0.isLoopback }
         }

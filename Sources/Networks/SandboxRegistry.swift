@@ -2,17 +2,19 @@ import Model
 import Synchronization
 
 /// Who has which address and port.
-struct SandboxRegistry: Sendable {
-    var sandboxes: [ObjectID: SandboxRecord] = [:]
-    var owners: [PortKey: ObjectID] = [:]
+package struct SandboxRegistry: Sendable {
+    package var sandboxes: [ObjectID: SandboxRecord] = [:]
+    package var owners: [PortKey: ObjectID] = [:]
 
-    mutating func insert(_ record: SandboxRecord) {
+    package init() {}
+
+    package mutating func insert(_ record: SandboxRecord) {
         sandboxes[record.id] = record
         for binding in record.bindings { owners[binding.key] = record.id }
     }
 
     @discardableResult
-    mutating func remove(_ id: ObjectID) -> SandboxRecord? {
+    package mutating func remove(_ id: ObjectID) -> SandboxRecord? {
         guard let record = sandboxes.removeValue(forKey: id) else { return nil }
         for binding in record.bindings where owners[binding.key] == id { owners[binding.key] = nil }
         return record
@@ -20,7 +22,7 @@ struct SandboxRegistry: Sendable {
 
     /// Enters a record whose host ports were just bound. A sandbox that had one of them before has ended, though nobody has
     /// released it yet; the ports that it loses are the result.
-    mutating func takeOver(_ record: SandboxRecord) -> [PublishedPort] {
+    package mutating func takeOver(_ record: SandboxRecord) -> [PublishedPort] {
         var stale: [PublishedPort] = []
         for binding in record.bindings {
             guard let owner = owners[binding.key], var previous = sandboxes[owner] else { continue }

@@ -2,7 +2,7 @@ import Linux
 import Model
 
 /// Picks a subnet that nothing on this host uses.
-struct SubnetChoice {
+package struct SubnetChoice {
     /// Destinations that the host has routes for, without default routes.
     var routes: [IPv4Subnet] = []
     /// Networks of the host's addresses, also where no route shows them.
@@ -10,7 +10,7 @@ struct SubnetChoice {
     /// Single addresses that must stay reachable: name servers, gateways.
     var hosts: [IPv4Address] = []
 
-    init(routes: [IPv4Subnet] = [], addresses: [IPv4Subnet] = [], hosts: [IPv4Address] = []) {
+    package init(routes: [IPv4Subnet] = [], addresses: [IPv4Subnet] = [], hosts: [IPv4Address] = []) {
         self.routes = routes
         self.addresses = addresses
         self.hosts = hosts
@@ -30,14 +30,14 @@ struct SubnetChoice {
     }
 
     /// What stands against a subnet, in words; nil where nothing does.
-    func objection(to subnet: IPv4Subnet) -> String? {
+    package func objection(to subnet: IPv4Subnet) -> String? {
         if let route = routes.first(where: { $0.overlaps(subnet) }) { return "the host has a route to \(route)" }
         if let address = addresses.first(where: { $0.overlaps(subnet) }) { return "the host has an address in \(address)" }
         if let host = hosts.first(where: { subnet.contains($0) }) { return "the host uses \(host)" }
         return nil
     }
 
-    func first(of pools: [IPv4Subnet]) throws -> IPv4Subnet {
+    package func first(of pools: [IPv4Subnet]) throws -> IPv4Subnet {
         if let subnet = pools.first(where: { objection(to: $0) == nil }) { return subnet }
         throw Fault(
             .conflict,

@@ -1,0 +1,53 @@
+import Model
+import Networks
+import Testing
+
+@Suite struct AddressPoolTests {
+    private func pool(_ subnet: String) throws -> AddressPool {
+        let subnet = try #require(IPv4Subnet(subnet))
+        return AddressPool(subnet: subnet, gateway: subnet.gateway)
+    }
+
+    @Test func gatewayNetworkAndBroadcastAreNeverHandedOut() throws {
+        var pool = try pool("10.0.0.0/29")
+        let all = try (0..<5).map { _ in try pool.take().description }
+        #expect(all == ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"])
+        #expect(throws: Fault.self) { try pool.take() }
+        #expect(pool.usedCount == 5)
+    }
+
+    @Test func aFreedAddressComesAgainAfterAllOthers() throws {
+        var pool = try pool("10.0.0.0/29")
+        let first = try pool.take()
+        pool.free(first)
+        #expect(try (0..<4).map { _ in try pool.take().description } == ["10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"])
+        #expect(try pool.take() == first)
+    }
+
+    @Test func restoredAddressesAreTaken() throws {
+        var pool = try pool("10.0.0.0/24")
+        for text in ["10.0.0.2", "10.0.0.9", "10.1.0.9"] { pool.restore(try #require(IPv4Address(text))) }
+        #expect(try pool.take().description == "10.0.0.10")
+    }
+
+    @Test func aCertainAddressIsGivenOnce() throws {
+        var pool = try pool("10.0.0.0/24")
+        let wish = try #require(IPv4Address("10.0.0.77"))
+        try pool.take(wish)
+        #expect(throws: Fault.self) { try pool.take(wish) }
+        for text in ["10.0.0.0", "10.0.0.255", "10.0.1.1", "10.0.0.1"] {
+            let address = try #require(IPv4Address(text))
+            #expect(throws: Fault.self) { try pool.take(address) }
+        }
+        pool.free(wish)
+        try pool.take(wish)
+    }
+
+    @Test func everyAddressOfALargeNetworkIsDifferent() throws {
+        var pool = try pool("172.30.0.0/16")
+        var seen: Set<IPv4Address> = []
+        for _ in 0..<65_533 { seen.insert(try pool.take()) }
+        #expect(seen.count == 65_533)
+        #expect(throws: Fault.self) { try pool.take() }
+    }
+}
