@@ -8,7 +8,15 @@ public enum NetNamespace {
     /// The calling thread's.
     public static func current() throws -> Descriptor {
         Descriptor(
-            owning: try kernel("open", "/proc/thread-self/ns/net") { open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC) })
+            owning: try kernel("open", "/proc/thread-self/ns/net") {
+                Glibc.open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)
+            })
+    }
+
+    /// A process's.
+    public static func open(pid: Int32) throws -> Descriptor {
+        let path = "/proc/\(pid)/ns/net"
+        return Descriptor(owning: try kernel("open", path) { Glibc.open(path, O_RDONLY | O_CLOEXEC) })
     }
 
     /// Makes a namespace and puts the calling thread into it (unshare(2) CLONE_NEWNET). It lives while a thread is in it or the

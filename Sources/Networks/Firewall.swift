@@ -55,6 +55,12 @@ final class Firewall {
         try rebuild()
     }
 
+    /// What the kernel's table holds, whoever put it there.
+    func publishedPorts() throws -> [PublishedPort] {
+        try socket.elements(of: FirewallRules.portsAny, in: rules.table).compactMap { PublishedPort($0, isEverywhere: true) }
+            + socket.elements(of: FirewallRules.portsAt, in: rules.table).compactMap { PublishedPort($0, isEverywhere: false) }
+    }
+
     private func rebuild() throws {
         if let first = try socket.batch(rules.replacement(ports: ports.values)).first { throw first.fault }
     }

@@ -1,5 +1,6 @@
 import Linux
 import Model
+import State
 
 /// The thread that talks to the kernel about ports and statistics, in the network namespace of whoever made it. What was
 /// queued while it worked goes into the kernel as one transaction.
@@ -8,6 +9,7 @@ final class KernelThread: Sendable {
         case change(@Sendable () throws -> Firewall.Change, CheckedContinuation<Void, any Error>)
         case replace([PublishedPort], CheckedContinuation<Void, any Error>)
         case statistics(String, CheckedContinuation<LinkStatistics?, Never>)
+        case rediscover(ObjectID, Int32, NetworkRecord, CheckedContinuation<SandboxRecord?, Never>)
         case end(CheckedContinuation<Void, Never>)
     }
 
@@ -39,6 +41,12 @@ final class KernelThread: Sendable {
     func statistics(of link: String) async -> LinkStatistics? {
         await withCheckedContinuation { continuation in
             if !jobs.put(.statistics(link, continuation)) { continuation.resume(returning: nil) }
+        }
+    }
+
+    func rediscover(_ id: ObjectID, pid: Int32, network: NetworkRecord) async -> SandboxRecord? {
+        await withCheckedContinuation { continuation in
+            if !jobs.put(.rediscover(id, pid, network, continuation)) { continuation.resume(returning: nil) }
         }
     }
 
@@ -77,6 +85,11 @@ final class KernelThread: Sendable {
                 continuation.resume(with: Result { try firewall?.replace(ports) })
             case .statistics(let link, let continuation):
                 continuation.resume(returning: try? route?.link(named: link)?.statistics)
+            case .rediscover(let id, let pid, let network, let continuation):
+                continuation.resume(
+                    returning: route.flatMap {
+                        SandboxRediscovery.record(id, pid: pid, network: network, firewall: firewall, route: $0)
+                    })
             case .end(let continuation): continuation.resume()
             }
         }

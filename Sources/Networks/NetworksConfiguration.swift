@@ -7,6 +7,8 @@ public struct NetworksConfiguration: Sendable {
     public var bridge = "skiff0"
     /// The nftables table (family inet) that is ours alone.
     public var table = "skiff"
+    /// False leaves the host's rules alone: no address translation, and no port can be published.
+    public var managesFirewall = true
     /// The default network's subnet; nil picks the first of `pools` that no route, address or name server of the host touches.
     public var subnet: IPv4Subnet?
     public var pools: [IPv4Subnet] = NetworksConfiguration.defaultPools

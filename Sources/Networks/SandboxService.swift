@@ -39,11 +39,12 @@ public final class SandboxService: Sendable {
             networks: [FirewallRules.Network(bridge: bridge.record.bridge, subnet: bridge.record.subnet)])
         var obstacle: String?
         do {
+            guard configuration.managesFirewall else { throw Fault(.unsupported, "switched off by the configuration") }
             let firewall = try Firewall(rules)
             BridgeNetwork.enableLoopbackPublishing(bridge.record.bridge, warn: warn)
             kernel = try KernelThread(firewall)
         } catch {
-            let reason = "this kernel's nf_tables is missing or refuses us (\(error))"
+            let reason = "nf_tables is missing in this kernel, or refuses us (\(error))"
             warn("\(reason): containers reach this host and one another only, and no port can be published")
             obstacle = reason
             kernel = try KernelThread(nil)
@@ -136,7 +137,20 @@ public final class SandboxService: Sendable {
     /// Unpublishes the ports and frees the address. The namespace dies when its last process and descriptor are gone.
     /// Unknown ids are fine: release may be repeated.
     public func release(_ id: ObjectID) async {
-        guard let record = registry.value.withLock({ $0.remove(id) }) else { return }
+        if let record = registry.value.withLock({ $0.remove(id) }) { await forget(record) }
+    }
+
+    /// Releases this one acquisition: if the id has acquired another sandbox meanwhile, nothing happens.
+    public func release(_ record: SandboxRecord) async {
+        let isLast = registry.value.withLock { registry in
+            guard registry.sandboxes[record.id]?.endpoint == record.endpoint else { return false }
+            registry.remove(record.id)
+            return true
+        }
+        if isLast { await forget(record) }
+    }
+
+    private func forget(_ record: SandboxRecord) async {
         if !record.bindings.isEmpty {
             // A fault leaves elements that the next change, or the next start, removes with the table.
             try? await kernel.change { Firewall.Change(remove: record.publishedPorts) }
@@ -146,6 +160,13 @@ public final class SandboxService: Sendable {
 
     /// The record of a sandbox in use.
     public func record(of id: ObjectID) -> SandboxRecord? { registry.value.withLock { $0.sandboxes[id] } }
+
+    /// The record of a living process's sandbox, read back from the kernel: for a container whose record was lost between
+    /// its start and the moment that would have been written down. Call it before `restore`, which forgets unknown ports.
+    /// Nil when the process is gone or its network is none of ours.
+    public func rediscover(_ id: ObjectID, pid: Int32) async -> SandboxRecord? {
+        await kernel.rediscover(id, pid: pid, network: network)
+    }
 
     /// Every sandbox in use.
     public var records: [SandboxRecord] { registry.value.withLock { Array($0.sandboxes.values) } }

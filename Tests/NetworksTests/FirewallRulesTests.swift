@@ -33,6 +33,14 @@ import Testing
         #expect(element.value == [172, 30, 0, 2, 0x14, 0xE9, 0, 0])
     }
 
+    @Test func anElementIsReadBack() throws {
+        for (port, isEverywhere) in [(try port("0.0.0.0", 8080, 80), true), (try port("127.0.0.1", 53, 5353, .udp), false)] {
+            #expect(PublishedPort(port.element, isEverywhere: isEverywhere) == port)
+            #expect(PublishedPort(port.element, isEverywhere: !isEverywhere) == nil)
+        }
+        #expect(PublishedPort(TablesElement(key: [1, 0, 0, 0, 0, 80, 0, 0], value: nil), isEverywhere: true) == nil)
+    }
+
     @Test func aPortIsOneElementAndNoRule() throws {
         let rules = try rules()
         let none = rules.replacement(ports: [PublishedPort]())

@@ -12,6 +12,10 @@ final class MemoryNetworkStore: NetworkStore {
     func save(_ record: NetworkRecord) throws { records.withLock { $0[record.name] = record } }
 }
 
+/// Whether this kernel has nf_tables (User-mode Linux has not).
+let hasTables: Bool =
+    (try? NamespaceThread().run { _ = try NetlinkSocket(.netfilter).note(of: TablesRequest(table: "skiff")) }) != nil
+
 /// A host and its neighbour on a LAN, each a namespace of the test's own, and an engine's networks on the host.
 ///
 ///     neighbour 198.51.100.2 ---- 198.51.100.1 host 172.30.0.1 ---- containers 172.30.0.0/16

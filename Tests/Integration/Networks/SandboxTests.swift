@@ -7,6 +7,8 @@ import TestSupport
 
 /// The life of sandboxes: what is in them, restarts, many at once, what is left.
 @Suite struct SandboxTests {
+    static let reason: Comment = "this kernel lacks CONFIG_NF_TABLES_INET"
+
     @Test func aSandboxHasItsAddressItsRouteAndNoIPv6() async throws {
         let scene = try NetworkScene()
         let service = try await scene.started()
@@ -67,7 +69,7 @@ import TestSupport
         await service.shutdown()
     }
 
-    @Test func countersAreTheContainers() async throws {
+    @Test(.enabled(if: hasTables, Self.reason)) func countersAreTheContainers() async throws {
         let scene = try NetworkScene()
         let service = try await scene.started()
         let container = try await SceneContainer(service, "counted", ports: [.port(8080, 80)])
@@ -82,7 +84,7 @@ import TestSupport
     }
 
     /// users-ask 6: an engine that dies loses no connection, no port and no address.
-    @Test func aNewEngineTakesOverWhatTheOldOneLeft() async throws {
+    @Test(.enabled(if: hasTables, Self.reason)) func aNewEngineTakesOverWhatTheOldOneLeft() async throws {
         let scene = try NetworkScene()
         let old = try await scene.started()
         let kept = try await SceneContainer(old, "kept", ports: [.port(8080, 80), .port(8081, 80, on: "127.0.0.1")])
@@ -115,7 +117,7 @@ import TestSupport
     }
 
     /// users-ask 3
-    @Test func aFlushedTableComesBackWithTheNextChange() async throws {
+    @Test(.enabled(if: hasTables, Self.reason)) func aFlushedTableComesBackWithTheNextChange() async throws {
         let scene = try NetworkScene()
         let service = try await scene.started()
         let first = try await SceneContainer(service, "first", ports: [.port(8080, 80)])
@@ -135,7 +137,7 @@ import TestSupport
         await service.shutdown()
     }
 
-    @Test func fiftyAtOnceAreAllDifferentAndWork() async throws {
+    @Test(.enabled(if: hasTables, Self.reason)) func fiftyAtOnceAreAllDifferentAndWork() async throws {
         let scene = try NetworkScene()
         let service = try await scene.started(warm: 4)
         let leases = try await withThrowingTaskGroup(of: SandboxLease.self) { group in
@@ -163,7 +165,7 @@ import TestSupport
         await service.shutdown()
     }
 
-    @Test func nothingIsLeftOfSandboxesThatEnded() async throws {
+    @Test(.enabled(if: hasTables, Self.reason)) func nothingIsLeftOfSandboxesThatEnded() async throws {
         let scene = try NetworkScene()
         let service = try await scene.started(warm: 3)
         for _ in 0..<3 {
@@ -179,6 +181,67 @@ import TestSupport
         #expect(service.records.isEmpty)
         #expect(eventually(timeout: 10) { (try? scene.sandboxLinks().isEmpty) == true })
         #expect(try scene.elements("ports_any") == 0)
+    }
+
+    @Test func withoutAFirewallContainersTalkAndPortsAreRefusedByName() async throws {
+        let scene = try NetworkScene()
+        let service = try scene.service { $0.managesFirewall = false }
+        try await service.restore([])
+        let first = try await SceneContainer(service, "first")
+        let second = try await SceneContainer(service, "second")
+        let server = try EchoServer(first.thread, 80)
+        #expect(try second.talk(first.address, 80) == .answered(seenAs: second.address))
+        #expect(try scene.fromHost(first.address, 80) == .answered(seenAs: "172.30.0.1"))
+        do {
+            _ = try await service.acquire(SandboxRequest(id: .random(), name: "third", ports: [.port(8080, 80)]))
+            Issue.record("a port was published without a firewall")
+        } catch let fault as Fault {
+            #expect(fault.kind == .unsupported)
+            #expect(fault.message.contains("cannot publish ports: nf_tables is missing"), "\(fault)")
+        }
+        #expect(scene.warnings.withLock { $0.contains { $0.contains("nf_tables") } })
+        withExtendedLifetime(server) {}
+        await service.shutdown()
+    }
+
+    /// A record that was not yet written when the engine was killed.
+    @Test(.enabled(if: hasTables, Self.reason)) func aLostRecordIsReadBackFromTheKernel() async throws {
+        let scene = try NetworkScene()
+        let old = try await scene.started()
+        let container = try await SceneContainer(
+            old, "lost", ports: [.port(8080, 80), .port(8081, 81, .udp, on: "127.0.0.1")])
+        let other = try await SceneContainer(old, "other", ports: [.port(9090, 80)])
+        let process = try container.thread.run { try RunningProcess(["/bin/sleep", "60"]).pid }
+        defer {
+            kill(process, SIGKILL)
+            waitpid(process, nil, 0)
+        }
+        await old.shutdown()
+        let new = try scene.service()
+        let record = container.lease.record
+        var found = try #require(await new.rediscover(record.id, pid: process))
+        #expect(found.endpoint != record.endpoint)
+        found.endpoint = record.endpoint
+        #expect(Set(found.bindings) == Set(record.bindings))
+        found.bindings = record.bindings
+        #expect(found == record)
+        #expect(await new.rediscover(record.id, pid: getpid()) == nil)
+        #expect(await new.rediscover(record.id, pid: Int32.max) == nil)
+        withExtendedLifetime(other) {}
+        await new.shutdown()
+    }
+
+    @Test func aLateReleaseDoesNotReachTheNextSandboxOfTheSameContainer() async throws {
+        let scene = try NetworkScene()
+        let service = try await scene.started()
+        let id = ObjectID.random()
+        let first = try await service.acquire(SandboxRequest(id: id, name: "again")).record
+        let second = try await service.acquire(SandboxRequest(id: id, name: "again")).record
+        await service.release(first)
+        #expect(service.record(of: id) == second)
+        await service.release(second)
+        #expect(service.record(of: id) == nil)
+        await service.shutdown()
     }
 
     @Test func settingUpAgainChangesNothing() async throws {
