@@ -105,12 +105,12 @@ import Testing
             messages[0].bytes(sequence: 2)
                 == Self.hex(
                     """
-                    5c 00 00 00  0c 0a  00 04  02 00 00 00  00 00 00 00 ; NFT_MSG_NEWSETELEM of subsystem 10, CREATE
+                    58 00 00 00  0c 0a  00 04  02 00 00 00  00 00 00 00 ; NFT_MSG_NEWSETELEM of subsystem 10, CREATE
                     01 00 00 00                                         ; NFPROTO_INET, version, resource
                     0a 00  01 00  73 6b 69 66 66 00  00 00              ; NFTA_SET_ELEM_LIST_TABLE "skiff"
                     0e 00  02 00  70 6f 72 74 73 5f 61 6e 79 00  00 00  ; NFTA_SET_ELEM_LIST_SET "ports_any"
-                    2c 00  03 80                                        ; NFTA_SET_ELEM_LIST_ELEMENTS
-                    28 00  01 80                                        ; NFTA_LIST_ELEM
+                    28 00  03 80                                        ; NFTA_SET_ELEM_LIST_ELEMENTS
+                    24 00  01 80                                        ; NFTA_LIST_ELEM
                     10 00  01 80  0c 00  01 00  06 00 00 00 1f 90 00 00 ; key: tcp . 8080
                     10 00  02 80  0c 00  01 00  ac 1e 00 02 00 50 00 00 ; value: 172.30.0.2 . 80
                     """))
@@ -126,17 +126,17 @@ import Testing
                     01 00 00 00
                     06 00  01 00  74 00  00 00                          ; NFTA_RULE_TABLE "t"
                     06 00  02 00  63 00  00 00                          ; NFTA_RULE_CHAIN "c"
-                    5c 00  04 80                                        ; NFTA_RULE_EXPRESSIONS
+                    60 00  04 80                                        ; NFTA_RULE_EXPRESSIONS
                     24 00  01 80                                        ; NFTA_LIST_ELEM
                     09 00  01 00  6d 65 74 61 00  00 00 00              ; NFTA_EXPR_NAME "meta"
                     14 00  02 80                                        ; NFTA_EXPR_DATA
                     08 00  02 00  00 00 00 07  08 00  01 00  00 00 00 01 ; key OIFNAME, register 1 (network order)
-                    34 00  01 80
+                    38 00  01 80
                     0e 00  01 00  69 6d 6d 65 64 69 61 74 65 00  00 00  ; "immediate"
-                    20 00  02 80
+                    24 00  02 80
                     08 00  01 00  00 00 00 00                           ; into the verdict
-                    14 00  02 80                                        ; NFTA_IMMEDIATE_DATA
-                    10 00  02 80                                        ; NFTA_DATA_VERDICT
+                    18 00  02 80                                        ; NFTA_IMMEDIATE_DATA
+                    14 00  02 80                                        ; NFTA_DATA_VERDICT
                     08 00  01 00  ff ff ff fd                           ; NFT_JUMP -3
                     06 00  02 00  78 00  00 00                          ; to chain "x"
                     09 00  07 00  00 03 68 69 00  00 00 00              ; NFTA_RULE_USERDATA: comment, 3 bytes, "hi"
@@ -151,7 +151,7 @@ import Testing
         #expect(try reply.acknowledgement().errno == 0)
         let refused = Self.hex(
             """
-            38 00 00 00  02 00  00 03  06 00 00 00  01 00 00 00 ; NLMSG_ERROR, CAPPED|ACK_TLVS
+            34 00 00 00  02 00  00 03  06 00 00 00  01 00 00 00 ; NLMSG_ERROR, CAPPED|ACK_TLVS
             ef ff ff ff                                         ; -EEXIST
             14 00 00 00  10 00  05 06  06 00 00 00  00 00 00 00 ; the header that it is about
             0e 00  01 00  74 61 6b 65 6e 20 6e 61 6d 65         ; NLMSGERR_ATTR_MSG "taken name", without its zero
