@@ -48,7 +48,7 @@ final class ContainerCreation {
         try clone(procfs.raw, fifo?.raw, entrance, channel.raw, far.raw, isLate ? LateCgroup() : nil)
         // Closed now, so that the child's end is heard.
         _ = consume far
-        if isLate { try Sockets.send(channel.raw, [InitMessage.cgroup], descriptors: try makeCgroup().doors) }
+        if isLate { try sendCgroup(channel.raw) }
         let state = try prepareState()
         try serve(channel.raw)
         try OutsideSettings.apply(plan.process, pid: pid, report: request.report)
@@ -104,6 +104,13 @@ final class ContainerCreation {
         guard let cgroup, !cgroup.isMadeBySystemd, !cgroup.isPureUnified else { return false }
         return plan.namespaces.joined.allSatisfy { $0.kind != .cgroup }
             && !plan.namespaces.needsProcessBetween(hasTimeOffsets: plan.timeOffsets != nil)
+    }
+
+    private func sendCgroup(_ channel: CInt) throws {
+        let entrance = try makeCgroup()
+        try Sockets.send(channel, [InitMessage.cgroup], descriptors: entrance.doors)
+        // Open until they are sent.
+        _ = consume entrance
     }
 
     private func makeCgroup() throws -> CgroupEntrance {
