@@ -43,6 +43,10 @@ extension ContainerKeeper {
     /// The order matters to an engine that comes just now: while there is no `exit.json` somebody answers at `shim.sock`.
     /// A control connection ends when everything of the container is gone: mounts, cgroup, held ports.
     func finish() {
+        if !oomKilled, let cgroup, cgroup.oomKillCount > 0 {
+            oomKilled = true
+            broadcast(.oom)
+        }
         let record = exitRecord
         do { try SmallFile.replace(bundle + "/" + ContainerSetup.exitName, with: record.json) } catch {
             ShimDiagnostics.say("cannot write the exit record: \(error)")
@@ -86,7 +90,6 @@ extension ContainerKeeper {
     private var exitRecord: ExitRecord {
         let now = Timestamp(nanoseconds: Clock.realtime)
         if let startFault { return ExitRecord(neverRan: config.id, startFault, at: now) }
-        if let cgroup, cgroup.oomKillCount > 0 { oomKilled = true }
         let child = ended?.child
         return ExitRecord(
             id: config.id, exitCode: child?.code ?? 255, signal: child.flatMap { $0.signal > 0 ? $0.signal : nil },

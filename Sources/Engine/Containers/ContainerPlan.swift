@@ -29,6 +29,7 @@ extension Container {
             config.terminal = description.hasTerminal
             config.openStdin = description.config.openStdin == true
             config.stdinOnce = description.config.stdinOnce == true
+            config.volatileRoot = description.autoRemove
             config.log = try LogChoice(description.host.logConfig).log(folder: folder)
             var plan = LaunchPlan(spec: spec, config: config)
             plan.joinedNetwork = spaces.network
