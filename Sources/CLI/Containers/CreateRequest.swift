@@ -183,8 +183,7 @@ package struct CreateRequest {
     }
 
     private mutating func isolation() throws {
-        host.capAdd = words("cap-add")
-        host.capDrop = words("cap-drop")
+        (host.capAdd, host.capDrop) = Self.capabilities(add: flags.list("cap-add"), drop: flags.list("cap-drop"))
         if flags.bool("privileged") { host.privileged = true }
         host.ipcMode = text("ipc")
         host.pidMode = text("pid")
@@ -204,6 +203,20 @@ package struct CreateRequest {
             host.maskedPaths = []
             host.readonlyPaths = []
         }
+    }
+
+    /// `net_admin` as CAP_NET_ADMIN; ALL stands for itself; what is added is not dropped.
+    private static func capabilities(add: [String], drop: [String]) -> ([String]?, [String]?) {
+        func names(_ words: [String]) -> Set<String> {
+            let names = words.map { word in
+                let upper = word.trimmingSpaces().uppercased()
+                return upper == "ALL" || upper.hasPrefix("CAP_") ? upper : "CAP_" + upper
+            }
+            return names.contains("ALL") ? ["ALL"] : Set(names)
+        }
+        let added = names(add)
+        let dropped = names(drop).subtracting(added)
+        return (added.isEmpty ? nil : added.sorted(), dropped.isEmpty ? nil : dropped.sorted())
     }
 
     private mutating func health() throws {
@@ -238,6 +251,7 @@ package struct CreateRequest {
             throw FlagFault("conflicting options: cannot specify both --restart and --rm")
         }
         host.runtime = text("runtime")
+        host.isolation = text("isolation")
         host.containerIDFile = text("cidfile")
         let driver = flags.string("log-driver") ?? ""
         let options = flags.list("log-opt")
@@ -266,11 +280,13 @@ package struct CreateRequest {
         var endpoints: [String: Docker.EndpointSettings] = [:]
         for network in networks {
             guard endpoints[network.name] == nil else {
-                throw FlagFault(
-                    "conflicting options: cannot attach a container to the network \(GoText.quote(network.name)) more than once"
-                )
+                throw FlagFault("network \(GoText.quote(network.name)) is specified multiple times")
             }
-            endpoints[network.name] = endpoint(network)
+            // These have no endpoint to be configured.
+            let settings = endpoint(network)
+            let isBuiltIn = ["none", "host", "bridge"].contains(network.name) || network.name.hasPrefix("container:")
+            if networks.count == 1, isBuiltIn, settings.json == Docker.EndpointSettings().json { continue }
+            endpoints[network.name] = settings
         }
         var config = Docker.NetworkingConfig()
         config.endpointsConfig = endpoints
@@ -348,7 +364,7 @@ package struct SecurityOptions {
         for option in given {
             let mark = option.firstIndex { $0 == "=" } ?? option.firstIndex { $0 == ":" }
             guard let mark else {
-                guard option == "no-new-privileges" else { throw FlagFault("invalid --security-opt: \(GoText.quote(option))") }
+                guard option == "no-new-privileges" else { throw FlagFault("Invalid --security-opt: \(GoText.quote(option))") }
                 words.append(option)
                 continue
             }

@@ -136,7 +136,9 @@ enum RunFault {
             throw fault
         } catch {
             let text = CommandLineRun.text(error)
-            throw ExitStatus(status(text), "skiff: \(text)\n\nRun 'skiff \(invocation.spelling) --help' for more information")
+            throw ExitStatus(
+                error is EngineRefusal ? status(text) : 125,
+                "skiff: \(text)\n\nRun 'skiff \(invocation.spelling) --help' for more information")
         }
     }
 

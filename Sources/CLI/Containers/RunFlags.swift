@@ -42,7 +42,7 @@ enum RunFlags {
     private static var process: [Flag] {
         [
             .string("entrypoint", nil, "Overwrite the default ENTRYPOINT of the image"),
-            .list("env", "e", "Set environment variables"),
+            .list("env", "e", "Set environment variables", check: { _ = try KeyValues.variable($0) }),
             .list("env-file", nil, "Read in a file of environment variables", values: .files),
             .list("group-add", nil, "Add additional groups to join"),
             .bool("init", nil, "Run an init inside the container that forwards signals and reaps processes"),
@@ -87,7 +87,7 @@ enum RunFlags {
 
     private static var devices: [Flag] {
         [
-            .list("device", nil, "Add a host device to the container", values: .files, check: { _ = try DeviceSpec.parse($0) }),
+            .list("device", nil, "Add a host device to the container", values: .files),
             .list(
                 "device-cgroup-rule", nil, "Add a rule to the cgroup allowed devices list",
                 check: { _ = try DeviceSpec.rule($0) }),
@@ -181,7 +181,7 @@ enum RunFlags {
             .string("pid", nil, "PID namespace to use"),
             .bool("privileged", nil, "Give extended privileges to this container"),
             .list("security-opt", nil, "Security Options"),
-            .list("sysctl", nil, "Sysctl options", type: "map", shows: "map[]", check: { _ = try KeyValues.pair($0) }),
+            .list("sysctl", nil, "Sysctl options", type: "map", shows: "map[]", check: { _ = try KeyValues.sysctl($0) }),
             .string("userns", nil, "User namespace to use"),
             .string("uts", nil, "UTS namespace to use"),
         ]

@@ -60,6 +60,13 @@ package enum ByteSize {
 /// A number of CPUs as billionths.
 package enum NanoCPUs {
     package static func parse(_ text: String) throws -> Int {
+        if let (top, bottom) = GoText.cut(text, "/"), let dividend = Int(top), let divisor = Int(bottom), divisor > 0,
+            abs(dividend) < 1_000_000
+        {
+            let product = dividend * 1_000_000_000
+            guard product % divisor == 0 else { throw FlagFault("value is too precise") }
+            return product / divisor
+        }
         guard let value = exact(text) else { throw FlagFault("failed to parse \(text) as a rational number") }
         return value
     }

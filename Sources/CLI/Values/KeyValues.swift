@@ -9,6 +9,22 @@ package enum KeyValues {
         return text
     }
 
+    package static func variable(_ text: String) throws -> String {
+        guard !text.isEmpty, text.first != "=" else { throw FlagFault("invalid environment variable: \(text)") }
+        return text
+    }
+
+    /// Those that belong to a container's own namespaces.
+    package static func sysctl(_ text: String) throws -> String {
+        let kernel = ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"].map {
+            "kernel." + $0
+        }
+        guard let (name, _) = GoText.cut(text, "="),
+            kernel.contains(name) || name.hasPrefix("net.") || name.hasPrefix("fs.mqueue.")
+        else { throw FlagFault("sysctl '\(text)' is not allowed") }
+        return text
+    }
+
     package static func label(_ text: String) throws -> String {
         let (key, _) = GoText.cut(text, "=") ?? (text, "")
         guard !key.trimmingSpaces().isEmpty else { throw FlagFault("invalid label '\(text)': empty name") }
@@ -30,7 +46,7 @@ package enum KeyValues {
         var result: [String] = []
         for file in files { result += try lines(of: file, takesEnvironment: true) }
         for word in words {
-            guard !word.isEmpty, word.first != "=" else { throw FlagFault("invalid environment variable: \(word)") }
+            _ = try variable(word)
             result.append(word.contains("=") ? word : FileCalls.variable(word).map { "\(word)=\($0)" } ?? word)
         }
         return result
@@ -68,11 +84,8 @@ package enum KeyValues {
             guard let (key, value) = GoText.cut(String(line), "=") else {
                 let name = line.trimmingSpaces()
                 try check(name, file)
-                if takesEnvironment {
-                    if let value = FileCalls.variable(name) { result.append("\(name)=\(value)") }
-                } else {
-                    result.append(name)
-                }
+                // A label without a value is left out, as docker does.
+                if takesEnvironment, let value = FileCalls.variable(name) { result.append("\(name)=\(value)") }
                 continue
             }
             try check(key, file)

@@ -71,7 +71,7 @@ package enum MountSpec {
         case "tmpfs-mode":
             guard let mode = Int(value, radix: 8) else { throw FlagFault("invalid value for \(key): \(value)") }
             tmpfs(&mount) { $0.mode = mode }
-        default: throw FlagFault("unknown option '\(key)' in '\(field)'")
+        default: throw FlagFault("unexpected key '\(key)' in '\(field)'")
         }
     }
 
@@ -154,7 +154,6 @@ package enum VolumeSpec: Equatable {
         guard !text.isEmpty else { throw FlagFault("invalid empty volume spec") }
         let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
         guard parts.count > 1 else { return .anonymous(text) }
-        guard parts.count <= 3 else { throw FlagFault("invalid spec: \(text): too many colons") }
         guard !parts[0].isEmpty, !parts[1].isEmpty else {
             throw FlagFault("invalid spec: \(text): empty section between colons")
         }

@@ -48,7 +48,7 @@ package enum NetworkValues {
     }
 
     package static func address(_ text: String) throws -> String {
-        guard isAddress(text.trimmingSpaces()) else { throw FlagFault("\(text) is not an ip address") }
+        guard isAddress(text.trimmingSpaces()) else { throw FlagFault("IP address is not correctly formatted: \(text)") }
         return text.trimmingSpaces()
     }
 
