@@ -11,8 +11,8 @@ func room(_ name: String, _ dependencies: [Target.Dependency], link: [String] = 
         linkerSettings: link.isEmpty ? nil : [.unsafeFlags(link.flatMap { ["-Xlinker", $0] })])
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
 }
 
 let nio: [Target.Dependency] = [
@@ -82,7 +82,10 @@ let package = Package(
         tests("HouseTests", []),
         tests(
             "Integration",
-            ["TestSupport", "Images", "Archive", "Linux", "Logs", "Runtime", "Networks", "State", "JSON", "Model"]),
+            ["TestSupport", "Images", "Archive", "Linux", "Logs", "Runtime", "Networks", "State", "JSON", "Model"],
+            exclude: ["CLI"]),
+        tests("ClientTests", ["Client", "Linux", "JSON", "Model"]),
+        tests("CLITests", ["CLI", "Client", "Linux", "JSON", "Model"], exclude: ["docker-create.json"]),
         tests("JSONTests", ["JSON"]),
         tests("ModelTests", ["Model", "JSON"]),
         tests("LinuxTests", ["Linux", "Model"]),

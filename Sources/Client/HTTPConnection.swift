@@ -15,6 +15,8 @@ public struct ResponseHead: Sendable {
     /// Names in lower case.
     public var fields: [(name: String, value: String)] = []
 
+    public init() {}
+
     public func field(_ name: String) -> String? { fields.first { $0.name == name }?.value }
     public var isSuccess: Bool { (200..<300).contains(status) || status == 304 || status == 101 }
 }

@@ -79,8 +79,8 @@ enum StartCommand {
     }
 }
 
-enum ExecCommand {
-    static let command = Command(
+package enum ExecCommand {
+    package static let command = Command(
         "exec", aliases: ["container exec"], group: .common, "Execute a command in a running container",
         usage: "[OPTIONS] CONTAINER COMMAND [ARG...]", .atLeast(2), mixesFlags: false,
         flags: [

@@ -67,11 +67,16 @@ enum PsCommand {
 }
 
 /// Containers as rows.
-struct ContainerRows {
+package struct ContainerRows {
     let full: Bool
     let now: Int64
 
-    var listing: Listing<Docker.ContainerSummary> {
+    package init(full: Bool, now: Int64) {
+        self.full = full
+        self.now = now
+    }
+
+    package var listing: Listing<Docker.ContainerSummary> {
         Listing(
             type: "*formatter.ContainerContext",
             columns: [

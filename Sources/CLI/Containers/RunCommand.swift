@@ -3,13 +3,13 @@ import JSON
 import Linux
 import Model
 
-enum RunCommand {
+package enum RunCommand {
     static let command = Command(
         "run", aliases: ["container run"], group: .common, "Create and run a new container from an image",
         usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]", .atLeast(1), mixesFlags: false, flags: RunFlags.run, completes: [.images]
     ) { invocation in try RunFault.wrap(invocation) { try run(invocation) } }
 
-    static let create = Command(
+    package static let create = Command(
         "create", aliases: ["container create"], "Create a new container", usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
         .atLeast(1),
         mixesFlags: false, flags: RunFlags.create, completes: [.images]
@@ -128,7 +128,7 @@ struct ContainerStreams {
 }
 
 /// Errors of `run` and `create`: docker's layout and exit statuses.
-enum RunFault {
+package enum RunFault {
     static func wrap(_ invocation: Invocation, _ body: () throws -> CInt) throws -> CInt {
         do { return try body() } catch let exit as ExitStatus { throw exit } catch let fault as Fault
             where fault.kind == .cancelled

@@ -3,7 +3,7 @@ import Linux
 import Model
 
 /// A field of a listing's rows.
-struct ListColumn<Row> {
+package struct ListColumn<Row> {
     let name: String
     let header: String
     /// Part of `--format json`.
@@ -26,12 +26,12 @@ struct ListColumn<Row> {
 }
 
 /// Docker's lists: a table, `json`, a template, or `table TEMPLATE`.
-struct Listing<Row> {
+package struct Listing<Row> {
     let type: String
     let columns: [ListColumn<Row>]
     let standard: [String]
 
-    enum Shape {
+    package enum Shape {
         case table([String])
         case json
         case template(Template)
@@ -39,7 +39,7 @@ struct Listing<Row> {
     }
 
     /// - Parameter columns: of the table where no format is given.
-    func shape(_ format: String?, columns: [String]? = nil) throws -> Shape {
+    package func shape(_ format: String?, columns: [String]? = nil) throws -> Shape {
         switch format {
         case nil, "", "table": return .table(columns ?? standard)
         case "json": return .json
@@ -70,7 +70,7 @@ struct Listing<Row> {
         return escaped ? result + "\\" : result
     }
 
-    func text(_ rows: [Row], _ shape: Shape) throws -> String {
+    package func text(_ rows: [Row], _ shape: Shape) throws -> String {
         switch shape {
         case .table(let names):
             let shown = names.compactMap { name in columns.first { $0.name == name } }

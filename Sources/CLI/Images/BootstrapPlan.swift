@@ -15,6 +15,20 @@ package struct BootstrapPlan: Sendable, Equatable {
     package var keyring: String
     package var reference: String
 
+    package init(
+        distribution: String, suite: String, mirror: String, variant: String, components: String, packages: [String], keyring: String,
+        reference: String
+    ) {
+        self.distribution = distribution
+        self.suite = suite
+        self.mirror = mirror
+        self.variant = variant
+        self.components = components
+        self.packages = packages
+        self.keyring = keyring
+        self.reference = reference
+    }
+
     /// `debian:bookworm`, `ubuntu:noble`, or a suite alone, whose distribution is told by its name.
     package static func source(_ text: String) throws -> (distribution: String, suite: String) {
         let (distribution, suite) = GoText.cut(text, ":") ?? (guess(text), text)

@@ -38,18 +38,18 @@ enum ImagesCommand {
 }
 
 /// Images as rows: one for each name.
-struct ImageRows {
-    struct Row {
-        let repository: String
-        let tag: String
-        let digest: String
-        let image: Docker.ImageSummary
+package struct ImageRows {
+    package struct Row {
+        package let repository: String
+        package let tag: String
+        package let digest: String
+        package let image: Docker.ImageSummary
     }
 
     let full: Bool
     let now: Int64
 
-    static func rows(_ images: [Docker.ImageSummary], digests: Bool) -> [Row] {
+    package static func rows(_ images: [Docker.ImageSummary], digests: Bool) -> [Row] {
         images.flatMap { image -> [Row] in
             let tags = (image.repoTags ?? []).filter { $0 != "<none>:<none>" }
             let byDigest = (image.repoDigests ?? []).filter { $0 != "<none>@<none>" }.compactMap { GoText.cut($0, "@") }
