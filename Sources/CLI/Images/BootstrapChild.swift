@@ -83,8 +83,9 @@ final class BootstrapChild {
 final class BootstrapProgress {
     private let isQuiet: Bool
     private let isTerminal: Bool
-    private var line_: [UInt8] = []
+    private var partial: [UInt8] = []
     private var last: [String] = []
+    private var firstError: String?
     private var isShown = false
     private let start = FileCalls.monotonic
 
@@ -96,17 +97,18 @@ final class BootstrapProgress {
     func feed(_ bytes: UnsafeRawBufferPointer) {
         for byte in bytes {
             guard byte == 0x0A || byte == 0x0D else {
-                if line_.count < 4096 { line_.append(byte) }
+                if partial.count < 4096 { partial.append(byte) }
                 continue
             }
-            line(String(decoding: line_, as: UTF8.self).trimmingSpaces())
-            line_.removeAll(keepingCapacity: true)
+            line(String(decoding: partial, as: UTF8.self).trimmingSpaces())
+            partial.removeAll(keepingCapacity: true)
         }
     }
 
     func line(_ text: String) {
         guard !text.isEmpty, text != "done" else { return }
         last.append(text)
+        if firstError == nil, text.hasPrefix("E: ") { firstError = text }
         if last.count > 20 { last.removeFirst() }
         guard !isQuiet else { return }
         guard isTerminal else { return Screen.error(text + "\n") }
@@ -117,15 +119,15 @@ final class BootstrapProgress {
     }
 
     func end() {
-        if !line_.isEmpty { line(String(decoding: line_, as: UTF8.self).trimmingSpaces()) }
-        line_.removeAll()
+        if !partial.isEmpty { line(String(decoding: partial, as: UTF8.self).trimmingSpaces()) }
+        partial.removeAll()
         if isShown { Screen.error("\r\u{1B}[2K") }
         isShown = false
     }
 
-    /// The last line that tells of an error.
-    var lastComplaint: String {
-        last.last { $0.hasPrefix("E:") || $0.hasPrefix("Err:") || $0.lowercased().contains(text: "error") } ?? last.last
-            ?? "no message"
+    /// The line that tells what went wrong: the first error, as the later ones tell only that there was one.
+    var complaint: String {
+        let found = firstError ?? last.last { $0.lowercased().contains(text: "error") } ?? last.last ?? "no message"
+        return found.hasPrefix("E: ") ? String(found.dropFirst(3)) : found
     }
 }

@@ -148,7 +148,7 @@ struct BootstrapBuild {
         switch try child.wait() {
         case .exited(0): break
         case .exited(let code):
-            throw FlagFault("\(tool.rawValue) failed with status \(code): \(progress.lastComplaint)")
+            throw FlagFault("\(tool.rawValue) failed with status \(code): \(progress.complaint)")
         case .signalled(let number):
             throw ExitStatus(128 + number, "\(tool.rawValue) was ended by SIG\(SignalCalls.name(number) ?? String(number))")
         }

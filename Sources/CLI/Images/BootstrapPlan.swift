@@ -16,7 +16,8 @@ package struct BootstrapPlan: Sendable, Equatable {
     package var reference: String
 
     package init(
-        distribution: String, suite: String, mirror: String, variant: String, components: String, packages: [String], keyring: String,
+        distribution: String, suite: String, mirror: String, variant: String, components: String, packages: [String],
+        keyring: String,
         reference: String
     ) {
         self.distribution = distribution
