@@ -157,7 +157,7 @@ enum PruneCommand {
     ) -> Command {
         Command(
             name, group: .hidden, summary, usage: "[OPTIONS]", .none,
-            flags: [ListFlags.filter, .bool("force", "f", "Do not prompt for confirmation")]
+            flags: [ListFlags.filter(nil), .bool("force", "f", "Do not prompt for confirmation")]
                 + (all.map { [.bool("all", "a", $0)] } ?? [])
         ) { invocation in
             guard try confirm(invocation.flags, "WARNING! " + question) else {

@@ -10,9 +10,13 @@ enum ListFlags {
         + "'TEMPLATE':         Print output using the given Go template."
 
     static var format: Flag { .string("format", nil, formatHelp) }
-    static var filter: Flag {
+    static var filter: Flag { filter("f") }
+
+    /// `prune` commands have no short form: -f is their --force.
+    static func filter(_ short: Character?) -> Flag {
         .list(
-            "filter", "f", "Filter output based on conditions provided", type: "filter", check: { _ = try ListFlags.pair($0) })
+            "filter", short, "Filter output based on conditions provided", type: "filter", check: { _ = try ListFlags.pair($0) }
+        )
     }
 
     /// `name=value` of a --filter.

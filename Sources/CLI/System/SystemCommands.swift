@@ -68,7 +68,7 @@ enum SystemCommands {
     static let prune = Command(
         "system prune", group: .hidden, "Remove unused data", usage: "[OPTIONS]", .none,
         flags: [
-            .bool("all", "a", "Remove all unused images not just dangling ones"), ListFlags.filter,
+            .bool("all", "a", "Remove all unused images not just dangling ones"), ListFlags.filter(nil),
             .bool("force", "f", "Do not prompt for confirmation"), .bool("volumes", nil, "Prune anonymous volumes"),
         ]
     ) { invocation in

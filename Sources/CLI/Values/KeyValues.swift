@@ -83,19 +83,19 @@ package enum KeyValues {
             if line.isEmpty || line.hasPrefix("#") { continue }
             guard let (key, value) = GoText.cut(String(line), "=") else {
                 let name = line.trimmingSpaces()
-                try check(name, file)
+                try check(name, file, line)
                 // A label without a value is left out, as docker does.
                 if takesEnvironment, let value = FileCalls.variable(name) { result.append("\(name)=\(value)") }
                 continue
             }
-            try check(key, file)
+            try check(key, file, line)
             result.append("\(key)=\(value)")
         }
         return result
     }
 
-    private static func check(_ key: String, _ file: String) throws {
-        guard !key.isEmpty else { throw FlagFault("invalid env file (\(file)): no variable name on line") }
+    private static func check(_ key: String, _ file: String, _ line: Substring) throws {
+        guard !key.isEmpty else { throw FlagFault("invalid env file (\(file)): no variable name on line '\(line)'") }
         guard !key.contains(where: { $0.isWhitespace }) else {
             throw FlagFault("invalid env file (\(file)): variable '\(key)' contains whitespaces")
         }

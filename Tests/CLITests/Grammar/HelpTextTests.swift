@@ -1,3 +1,4 @@
+import Linux
 import Testing
 
 import CLI
@@ -41,6 +42,21 @@ import CLI
     @Test func narrowScreensPutTextsBelow() {
         let text = HelpText.flags([.bool("a-very-long-name-of-a-flag-indeed", nil, "Words")], width: 40)
         #expect(text.contains("\n                Words"))
+    }
+
+    /// `skiff __man docs/man` and `skiff completion …` make them anew.
+    @Test func committedPagesAndScriptsAreOfThisTable() throws {
+        let root = String(#filePath.dropLast("Tests/CLITests/Grammar/HelpTextTests.swift".count))
+        for page in ManPages.pages(.standard) {
+            #expect(
+                String(decoding: try FileCalls.read(root + "docs/man/" + page.name), as: UTF8.self) == page.text, "\(page.name)"
+            )
+        }
+        for (shell, file) in [("bash", "skiff.bash"), ("zsh", "_skiff"), ("fish", "skiff.fish")] {
+            #expect(
+                String(decoding: try FileCalls.read(root + "Packaging/completions/" + file), as: UTF8.self)
+                    == CompletionScript.text(shell))
+        }
     }
 
     @Test func manPagesCoverEveryCommand() {
