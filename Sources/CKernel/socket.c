@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -153,6 +154,10 @@ int skiff_signals_reset(void) {
             sigaction(number, &action, NULL);
         }
     }
+    // glibc keeps these two for itself and refuses to touch them, but its posix_spawn leaves them ignored in the child
+    struct { void (*handler)(int); unsigned long flags; void (*restorer)(void); unsigned long mask; } plain = {0};
+    syscall(SYS_rt_sigaction, 32, &plain, NULL, sizeof plain.mask);
+    syscall(SYS_rt_sigaction, 33, &plain, NULL, sizeof plain.mask);
     return skiff_signals_unblock();
 }
 

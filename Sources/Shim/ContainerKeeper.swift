@@ -106,7 +106,9 @@ final class ContainerKeeper: Pollable {
     private func endTurn(wasBusy: Bool) {
         let now = Clock.monotonic
         streams.endTurn(now)
-        for exit in execs.endTurn(now) { broadcast(.execExit(exit)) }
+        let exits = execs.endTurn(now)
+        for exit in exits { broadcast(.execExit(exit)) }
+        execs.letClientsGo(exits)
         oomWatch?.endTurn(now)
         connections.removeAll { $0.isClosed }
         if let pause = listenerPause, now >= pause { listenerPause = nil }

@@ -76,6 +76,11 @@ struct ExecTable {
         entries.removeAll { $0.isTold && !$0.streams.hasClients }
         return exits
     }
+
+    /// The ends have been told: the clients' connections may close.
+    func letClientsGo(_ exits: [ExecExit]) {
+        for exit in exits { entries.first { $0.name == exit.exec }?.streams.letClientsGo() }
+    }
 }
 
 extension ContainerKeeper {
@@ -109,6 +114,7 @@ extension ContainerKeeper {
             process.ptyMaster.take(), isTerminal: request.process.terminal, stdinOnce: true, log: nil, buffer: buffer,
             takesInput: hasClient && stream.stdin)
         streams.owner = self
+        streams.keepsClients = true
         execs.add(RunningExec(name: request.exec, pid: pid, pidfd: Handle(try process.pidfd.duplicate()), streams: streams))
         if let socket { try streams.attach(socket, stream, patience: nil) }
         return pid

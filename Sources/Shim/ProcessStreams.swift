@@ -63,6 +63,15 @@ package final class ProcessStreams: Pollable {
     /// No output can come any more, and all of it is in the log and in the clients' queues.
     package var isDrained: Bool { outputs.allSatisfy { $0.handle == nil } }
     package var hasClients: Bool { !clients.isEmpty }
+    /// Clients stay connected when the output has ended, until they are let go: what an exec's client asks for next is the
+    /// exit code, which must be known by then.
+    package var keepsClients = false
+
+    package func letClientsGo() {
+        keepsClients = false
+        for client in clients { client.finish() }
+        dropClosedClients()
+    }
 
     /// Makes a connection a client. `patience` is in nanoseconds; nil is without limit.
     package func attach(_ descriptor: consuming Descriptor, _ stream: ShimStream, patience: Int64?) throws {
@@ -75,7 +84,7 @@ package final class ProcessStreams: Pollable {
             let early = stream.early
             early.withUnsafeBytes { take(client.pass($0), from: client) }
         }
-        if isDrained { client.finish() }
+        if isDrained, !keepsClients { client.finish() }
         if input == nil { client.stopReading() }
     }
 
@@ -103,6 +112,7 @@ package final class ProcessStreams: Pollable {
     /// Ends everything now; clients get what they have not taken yet.
     package func closeOutputs() {
         for index in outputs.indices where outputs[index].handle != nil { end(index) }
+        if keepsClients { return }
         for client in clients { client.finish() }
         clients.removeAll { $0.isClosed }
     }
@@ -185,6 +195,7 @@ package final class ProcessStreams: Pollable {
     private func end(_ index: Int) {
         outputs[index].handle = nil
         log?.finish(outputs[index].stream)
+        if keepsClients { return }
         // A client ends with the last output that it wants
         for client in clients {
             let more = outputs.contains { $0.handle != nil && client.wants($0.stream) }

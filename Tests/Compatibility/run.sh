@@ -10,10 +10,10 @@ export SKIFF_BIN_DIR=${SKIFF_BIN_DIR:-$root/bin}
 command -v docker >/dev/null || { echo "compat: no docker command in PATH: install docker's CLI to run these" >&2; exit 1; }
 if [ -z "${SKIFF_COMPAT_INSIDE:-}" ]; then
   export SKIFF_COMPAT_INSIDE=1
-  exec unshare --mount --net --ipc --propagation private "$0" "$@"
+  exec unshare --mount --net --ipc --propagation private ./run.sh "$@"
 fi
 ip link set lo up
 python=python3
 $python -c 'import docker' 2>/dev/null || echo "compat: python's docker package is missing, its tests are skipped: pip install docker==7.1.0" >&2
-if [ $# -eq 0 ]; then set -- discover -p 'test_*.py'; fi
+if [ $# -eq 0 ]; then exec $python -B -m unittest discover -v -p 'test_*.py'; fi
 exec $python -B -m unittest -v "$@"

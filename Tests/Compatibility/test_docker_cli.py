@@ -86,7 +86,7 @@ class RunTests(Case):
         self.fails(126, "(?i)is a directory|permission denied", "run", "--rm", IMAGE, "/etc")
         self.fails(125, "(?i)unable to find image", "run", "--rm", "no-such-image", "true")
         self.fails(125, "(?i)no such|not exist|bind source", "run", "--rm", "--mount", "type=bind,src=/no/such/path,dst=/x", IMAGE, "true")
-        self.assertEqual(docker("run", "--rm", IMAGE, "sh", "-c", "kill -9 $$").code, 137)
+        self.assertEqual(docker("run", "--rm", IMAGE, "sh", "-c", "sh -c 'kill -9 $$'; exit $?").code, 137)
         self.assertEqual(docker("ps", "-aq").out, "")
 
     def test_detached(self):
@@ -145,68 +145,68 @@ class RunTests(Case):
 
 class LifeTests(Case):
     def test_stop_start_restart_kill(self):
-        self.ok("run", "-d", "--name", "c", IMAGE, "sh", "-c", "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done")
-        self.eventually(lambda: "up" in docker("logs", "c").out)
-        self.ok("stop", "c")
-        self.assertEqual(self.inspect("c")["State"]["ExitCode"], 5)
-        self.ok("stop", "c")
-        self.ok("start", "c")
-        self.ok("start", "c")
-        self.assertTrue(self.inspect("c")["State"]["Running"])
-        before = self.inspect("c")["State"]["StartedAt"]
-        self.eventually(lambda: docker("logs", "c").out.count("up") == 2)
-        self.ok("restart", "c")
-        self.assertNotEqual(self.inspect("c")["State"]["StartedAt"], before)
-        self.ok("kill", "-s", "KILL", "c")
-        self.eventually(lambda: self.inspect("c")["State"]["ExitCode"] == 137)
-        self.fails(1, "is not running", "kill", "c")
+        self.ok("run", "-d", "--name", "cc", IMAGE, "sh", "-c", "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done")
+        self.eventually(lambda: "up" in docker("logs", "cc").out)
+        self.ok("stop", "cc")
+        self.assertEqual(self.inspect("cc")["State"]["ExitCode"], 5)
+        self.ok("stop", "cc")
+        self.ok("start", "cc")
+        self.ok("start", "cc")
+        self.assertTrue(self.inspect("cc")["State"]["Running"])
+        before = self.inspect("cc")["State"]["StartedAt"]
+        self.eventually(lambda: docker("logs", "cc").out.count("up") == 2)
+        self.ok("restart", "cc")
+        self.assertNotEqual(self.inspect("cc")["State"]["StartedAt"], before)
+        self.ok("kill", "-s", "KILL", "cc")
+        self.eventually(lambda: self.inspect("cc")["State"]["ExitCode"] == 137)
+        self.fails(1, "is not running", "kill", "cc")
 
     def test_stop_with_timeout_kills(self):
-        self.ok("run", "-d", "--name", "c", IMAGE, "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done")
-        self.eventually(lambda: "up" in docker("logs", "c").out)
+        self.ok("run", "-d", "--name", "cc", IMAGE, "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done")
+        self.eventually(lambda: "up" in docker("logs", "cc").out)
         began = time.monotonic()
-        self.ok("stop", "-t", "1", "c")
+        self.ok("stop", "-t", "1", "cc")
         self.assertLess(time.monotonic() - began, 5)
-        self.assertEqual(self.inspect("c")["State"]["ExitCode"], 137)
+        self.assertEqual(self.inspect("cc")["State"]["ExitCode"], 137)
 
     def test_wait(self):
-        self.ok("run", "-d", "--name", "c", "--network", "none", IMAGE, "sh", "-c", "sleep 0.3; exit 9")
-        self.assertEqual(self.ok("wait", "c").out, "9\n")
-        self.assertEqual(self.ok("wait", "c").out, "9\n")
+        self.ok("run", "-d", "--name", "cc", "--network", "none", IMAGE, "sh", "-c", "sleep 0.3; exit 9")
+        self.assertEqual(self.ok("wait", "cc").out, "9\n")
+        self.assertEqual(self.ok("wait", "cc").out, "9\n")
 
     def test_pause(self):
-        self.ok("run", "-d", "--name", "c", IMAGE, "sleep", "60")
-        self.ok("pause", "c")
+        self.ok("run", "-d", "--name", "cc", IMAGE, "sleep", "60")
+        self.ok("pause", "cc")
         self.assertIn("(Paused)", self.ok("ps").out)
-        self.fails(1, "(?i)is paused", "exec", "c", "true")
-        self.ok("unpause", "c")
-        self.ok("exec", "c", "true")
+        self.fails(1, "(?i)is paused", "exec", "cc", "true")
+        self.ok("unpause", "cc")
+        self.ok("exec", "cc", "true")
 
     def test_rename(self):
-        self.ok("create", "--name", "a", IMAGE, "true")
-        self.ok("rename", "a", "b")
-        self.assertEqual(self.inspect("b")["Name"], "/b")
-        self.fails(1, "(?i)no such container: a", "container", "inspect", "a")
+        self.ok("create", "--name", "aa", IMAGE, "true")
+        self.ok("rename", "aa", "bb")
+        self.assertEqual(self.inspect("bb")["Name"], "/bb")
+        self.fails(1, "(?i)no such container: aa", "container", "inspect", "aa")
 
     def test_removal(self):
-        self.ok("run", "-d", "--name", "c", IMAGE, "sleep", "60")
-        self.fails(1, "(?i)cannot remove container .*container is running", "rm", "c")
-        self.assertEqual(self.ok("rm", "-f", "c").out, "c\n")
-        self.fails(1, "No such container: c", "rm", "c")
+        self.ok("run", "-d", "--name", "cc", IMAGE, "sleep", "60")
+        self.fails(1, "(?i)cannot remove container .*container is running", "rm", "cc")
+        self.assertEqual(self.ok("rm", "-f", "cc").out, "cc\n")
+        self.fails(1, "No such container: cc", "rm", "cc")
         # `rm -f` of nothing is fine for docker's CLI
-        self.assertEqual(docker("rm", "-f", "c").code, 0)
+        self.assertEqual(docker("rm", "-f", "cc").code, 0)
 
     def test_top_and_stats(self):
-        self.ok("run", "-d", "--name", "c", IMAGE, "sleep", "60")
-        out = self.ok("top", "c").out
+        self.ok("run", "-d", "--name", "cc", IMAGE, "sleep", "60")
+        out = self.ok("top", "cc").out
         self.assertIn("PID", out)
         self.assertIn("sleep 60", out)
-        self.assertRegex(self.ok("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "c").out, r"^c 1\n")
+        self.assertRegex(self.ok("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "cc").out, r"^cc 1\n")
 
     def test_update(self):
-        self.ok("run", "-d", "--name", "c", "-m", "64m", IMAGE, "sleep", "60")
-        self.ok("update", "--memory", "96m", "--memory-swap", "96m", "c")
-        self.assertEqual(self.inspect("c")["HostConfig"]["Memory"], 96 << 20)
+        self.ok("run", "-d", "--name", "cc", "-m", "64m", IMAGE, "sleep", "60")
+        self.ok("update", "--memory", "96m", "--memory-swap", "96m", "cc")
+        self.assertEqual(self.inspect("cc")["HostConfig"]["Memory"], 96 << 20)
 
     def test_lists(self):
         self.ok("run", "-d", "--name", "run1", "--label", "k=v", IMAGE, "sleep", "60")
@@ -227,59 +227,59 @@ class LifeTests(Case):
         self.assertEqual(self.ok("ps", "-aq").out, "")
 
     def test_diff_export(self):
-        self.ok("run", "--name", "c", "--network", "none", IMAGE, "touch", "/root/new")
-        self.assertIn("A /root/new", self.ok("diff", "c").out)
+        self.ok("run", "--name", "cc", "--network", "none", IMAGE, "touch", "/root/new")
+        self.assertIn("A /root/new", self.ok("diff", "cc").out)
         path = engine().scratch + "/export.tar"
-        self.ok("export", "-o", path, "c")
+        self.ok("export", "-o", path, "cc")
         listed = subprocess.run(["tar", "-tf", path], capture_output=True, text=True).stdout
         self.assertIn("root/new", listed)
 
 
 class LogsTests(Case):
     def test_logs(self):
-        self.ok("run", "--name", "c", "--network", "none", IMAGE, "sh", "-c", "for i in 1 2 3; do echo line $i; done; echo bad >&2")
-        self.assertEqual(self.ok("logs", "c").out, "line 1\nline 2\nline 3\n")
-        self.assertEqual(self.ok("logs", "c").err, "bad\n")
-        self.assertEqual(self.ok("logs", "--tail", "2", "c").out + self.ok("logs", "--tail", "2", "c").err, "line 3\nbad\n")
-        self.assertRegex(self.ok("logs", "-t", "c").out, r"(?m)^\d{4}-\d\d-\d\dT[\d:.]+Z line 1$")
-        self.assertEqual(self.ok("logs", "--since", "1h", "c").out.count("\n"), 3)
-        self.assertEqual(self.ok("logs", "--until", "1h", "c").out, "")
+        self.ok("run", "--name", "cc", "--network", "none", IMAGE, "sh", "-c", "for i in 1 2 3; do echo line $i; done; echo bad >&2")
+        self.assertEqual(self.ok("logs", "cc").out, "line 1\nline 2\nline 3\n")
+        self.assertEqual(self.ok("logs", "cc").err, "bad\n")
+        self.assertEqual(self.ok("logs", "--tail", "2", "cc").out + self.ok("logs", "--tail", "2", "cc").err, "line 3\nbad\n")
+        self.assertRegex(self.ok("logs", "-t", "cc").out, r"(?m)^\d{4}-\d\d-\d\dT[\d:.]+Z line 1$")
+        self.assertEqual(self.ok("logs", "--since", "1h", "cc").out.count("\n"), 3)
+        self.assertEqual(self.ok("logs", "--until", "1h", "cc").out, "")
 
     def test_follow(self):
-        self.ok("run", "-d", "--name", "c", "--network", "none", IMAGE, "sh", "-c", "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done")
-        self.assertEqual(self.ok("logs", "-f", "c").out, "1\n2\n3\n4\n5\n")
+        self.ok("run", "-d", "--name", "cc", "--network", "none", IMAGE, "sh", "-c", "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done")
+        self.assertEqual(self.ok("logs", "-f", "cc").out, "1\n2\n3\n4\n5\n")
 
 
 class ExecTests(Case):
     def setUp(self):
         super().setUp()
-        self.ok("run", "-d", "--name", "c", IMAGE, "sleep", "600")
+        self.ok("run", "-d", "--name", "cc", IMAGE, "sleep", "600")
 
     def test_output_input_codes(self):
-        self.assertEqual(self.ok("exec", "c", "echo", "hi").out, "hi\n")
-        self.assertEqual(self.ok("exec", "-i", "c", "cat", input="in").out, "in")
-        self.assertEqual(docker("exec", "c", "sh", "-c", "exit 4").code, 4)
-        self.fails(127, "", "exec", "c", "no-such-command")
-        self.fails(126, "", "exec", "c", "/etc/notexecutable")
+        self.assertEqual(self.ok("exec", "cc", "echo", "hi").out, "hi\n")
+        self.assertEqual(self.ok("exec", "-i", "cc", "cat", input="in").out, "in")
+        self.assertEqual(docker("exec", "cc", "sh", "-c", "exit 4").code, 4)
+        self.fails(127, "executable file not found", "exec", "cc", "no-such-command")
+        self.fails(126, "(?i)permission denied", "exec", "cc", "/etc/notexecutable")
         self.fails(1, "No such container: nope", "exec", "nope", "true")
 
     def test_options(self):
-        self.assertEqual(self.ok("exec", "-u", "1000:1000", "-w", "/var", "-e", "X=y", "c", "sh", "-c", "id -u; pwd; echo $X").out,
+        self.assertEqual(self.ok("exec", "-u", "1000:1000", "-w", "/var", "-e", "X=y", "cc", "sh", "-c", "id -u; pwd; echo $X").out,
                          "1000\n/var\ny\n")
 
     def test_detached(self):
-        self.ok("exec", "-d", "c", "sh", "-c", "echo done >/tmp/f")
-        self.eventually(lambda: docker("exec", "c", "cat", "/tmp/f").out == "done\n")
+        self.ok("exec", "-d", "cc", "sh", "-c", "echo done >/tmp/f")
+        self.eventually(lambda: docker("exec", "cc", "cat", "/tmp/f").out == "done\n")
 
     def test_much_output(self):
-        out = self.ok("exec", "c", "sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done").out
+        out = self.ok("exec", "cc", "sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done").out
         self.assertEqual(out, "".join(f"line {i}\n" for i in range(20000)))
 
     def test_in_parallel(self):
         results = [None] * 8
 
         def run(index):
-            results[index] = docker("exec", "c", "echo", str(index)).out
+            results[index] = docker("exec", "cc", "echo", str(index)).out
         threads = [threading.Thread(target=run, args=(i,)) for i in range(8)]
         for thread in threads:
             thread.start()
@@ -309,8 +309,8 @@ class TerminalTests(Case):
         self.assertEqual(terminal.wait(), 3)
 
     def test_exec(self):
-        self.ok("run", "-d", "--name", "c", IMAGE, "sleep", "600")
-        terminal = Terminal("exec", "-it", "c", "sh")
+        self.ok("run", "-d", "--name", "cc", IMAGE, "sleep", "600")
+        terminal = Terminal("exec", "-it", "cc", "sh")
         terminal.expect("# ")
         terminal.send("echo $((6*7))\n")
         terminal.expect(r"\n42\r")
@@ -318,12 +318,12 @@ class TerminalTests(Case):
         self.assertEqual(terminal.wait(), 2)
 
     def test_detach_and_attach(self):
-        terminal = Terminal("run", "-it", "--name", "c", IMAGE, "sh")
+        terminal = Terminal("run", "-it", "--name", "cc", IMAGE, "sh")
         terminal.expect("# ")
         terminal.send("\x10\x11")
         self.assertEqual(terminal.wait(), 0)
-        self.assertTrue(self.inspect("c")["State"]["Running"])
-        again = Terminal("attach", "c")
+        self.assertTrue(self.inspect("cc")["State"]["Running"])
+        again = Terminal("attach", "cc")
         time.sleep(0.3)
         again.send("echo back$((1+1))\n")
         again.expect("back2")
@@ -333,20 +333,20 @@ class TerminalTests(Case):
 
 class AttachTests(Case):
     def test_without_terminal(self):
-        self.ok("create", "-i", "--name", "c", IMAGE, "cat")
-        process = subprocess.Popen(["docker", "start", "-ai", "c"], env=engine().env, stdin=subprocess.PIPE,
+        self.ok("create", "-i", "--name", "cc", IMAGE, "cat")
+        process = subprocess.Popen(["docker", "start", "-ai", "cc"], env=engine().env, stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, text=True)
         out, _ = process.communicate("through\n", timeout=20)
         self.assertEqual(out, "through\n")
 
     def test_output_only(self):
-        self.ok("run", "-d", "--name", "c", IMAGE, "sh", "-c", "while :; do echo tick; sleep 0.1; done")
-        process = subprocess.Popen(["docker", "attach", "--no-stdin", "--sig-proxy=false", "c"], env=engine().env,
+        self.ok("run", "-d", "--name", "cc", IMAGE, "sh", "-c", "while :; do echo tick; sleep 0.1; done")
+        process = subprocess.Popen(["docker", "attach", "--no-stdin", "--sig-proxy=false", "cc"], env=engine().env,
                                    stdout=subprocess.PIPE, text=True)
         self.assertEqual(process.stdout.readline(), "tick\n")
         process.kill()
         process.communicate()
-        self.assertTrue(self.inspect("c")["State"]["Running"])
+        self.assertTrue(self.inspect("cc")["State"]["Running"])
 
 
 class ImageTests(Case):
@@ -367,9 +367,9 @@ class ImageTests(Case):
         tar = engine().scratch + "/small.tar"
         subprocess.run(["tar", "-cf", tar, "-C", "/bin", "busybox"], check=True)
         self.ok("import", "-c", 'CMD ["/busybox", "true"]', tar, "used:1")
-        self.ok("create", "--name", "c", "used:1")
+        self.ok("create", "--name", "cc", "used:1")
         self.fails(1, "(?i)conflict", "rmi", "used:1")
-        self.ok("rm", "c")
+        self.ok("rm", "cc")
         self.assertIn("Deleted: sha256:", self.ok("rmi", "used:1").out)
 
     def test_import_from_stdin(self):
@@ -381,12 +381,12 @@ class ImageTests(Case):
         self.ok("rmi", "imported:1")
 
     def test_commit(self):
-        self.ok("run", "--name", "c", IMAGE, "sh", "-c", "echo changed >/root/f")
-        id = self.ok("commit", "-m", "why", "-c", "ENV K=v", "c", "changed:1").out.strip()
+        self.ok("run", "--name", "cc", IMAGE, "sh", "-c", "echo changed >/root/f")
+        id = self.ok("commit", "-m", "why", "-c", "ENV K=v", "cc", "changed:1").out.strip()
         self.assertRegex(id, "^sha256:[0-9a-f]{64}$")
         self.assertEqual(self.ok("run", "--rm", "changed:1", "sh", "-c", "cat /root/f; echo $K").out, "changed\nv\n")
         self.assertIn("why", self.ok("history", "changed:1").out)
-        self.ok("rm", "c")
+        self.ok("rm", "cc")
         self.ok("rmi", "changed:1")
 
     def test_save_and_load(self):
@@ -415,25 +415,25 @@ class DaemonDeathTests(Case):
     """Last in the alphabet of what matters: the engine goes, the containers stay."""
 
     def test_streams_and_logs_survive(self):
-        self.ok("run", "-d", "--name", "c", "--network", "none", IMAGE, "sh", "-c",
+        self.ok("run", "-d", "--name", "cc", "--network", "none", IMAGE, "sh", "-c",
                 "i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done")
-        attached = subprocess.Popen(["docker", "attach", "--no-stdin", "c"], env=engine().env, stdout=subprocess.PIPE, text=True)
+        attached = subprocess.Popen(["docker", "attach", "--no-stdin", "cc"], env=engine().env, stdout=subprocess.PIPE, text=True)
         first = int(attached.stdout.readline())
         engine().kill()
         numbers = [int(attached.stdout.readline()) for _ in range(10)]
         self.assertEqual(numbers, list(range(first + 1, first + 11)))
         engine().start()
-        self.assertTrue(self.inspect("c")["State"]["Running"])
-        self.assertIn(str(first + 5), self.ok("logs", "c").out.split())
-        self.ok("exec", "c", "true")
+        self.assertTrue(self.inspect("cc")["State"]["Running"])
+        self.assertIn(str(first + 5), self.ok("logs", "cc").out.split())
+        self.ok("exec", "cc", "true")
         attached.kill()
         attached.communicate()
 
     def test_an_exit_meanwhile_is_known_afterwards(self):
-        self.ok("run", "-d", "--name", "c", "--network", "none", IMAGE, "sh", "-c", "sleep 0.5; exit 8")
-        self.ok("run", "-d", "--rm", "--name", "r", "--network", "none", IMAGE, "sleep", "0.5")
+        self.ok("run", "-d", "--name", "cc", "--network", "none", IMAGE, "sh", "-c", "sleep 0.5; exit 8")
+        self.ok("run", "-d", "--rm", "--name", "rr", "--network", "none", IMAGE, "sleep", "0.5")
         engine().kill()
         time.sleep(1)
         engine().start()
-        self.assertEqual(self.ok("wait", "c").out, "8\n")
-        self.eventually(lambda: docker("inspect", "r").code == 1, timeout=2)
+        self.assertEqual(self.ok("wait", "cc").out, "8\n")
+        self.eventually(lambda: docker("inspect", "rr").code == 1, timeout=2)

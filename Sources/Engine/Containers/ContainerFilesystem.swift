@@ -23,12 +23,31 @@ public struct CommitOptions: Sendable {
 extension ContainerService {
     /// Paths that differ from the image.
     public func changes(_ reference: String) async throws -> [Docker.FilesystemChange] {
-        throw Fault(.unsupported, "changes of a container are not listed by this engine yet", subject: reference)
+        let container = try core.registry.resolve(reference)
+        let snapshot = container.snapshot
+        let layers = try snapshot.layers(core)
+        let upper = core.layout.container(container.id) + "/upper"
+        return try await core.pool.run {
+            let tree: Descriptor
+            do { tree = try Descriptor.open(upper, [.read, .directory]) } catch let fault as KernelFault where fault.isAbsent {
+                return []
+            }
+            return try UpperChanges(layers: layers).list(tree)
+        }
     }
 
-    /// The root file system as a tar.
+    /// The root file system as a tar, without what is mounted into it.
     public func export(_ reference: String) async throws -> PullStream<[UInt8]> {
-        throw Fault(.unsupported, "export is not supported by this engine yet", subject: reference)
+        let container = try core.registry.resolve(reference)
+        let root = try await container.rootForReading()
+        let outlet = ByteOutlet()
+        try startThread(stackSize: 4 << 20) {
+            do {
+                try root.borrow { try TreeArchiver(outlet, .tree).archive($0) }
+                outlet.finish()
+            } catch { outlet.fail(error) }
+        }
+        return outlet.stream
     }
 
     /// A container's changes become an image; answers its id (`sha256:…`).
@@ -51,7 +70,35 @@ extension ContainerService {
     }
 }
 
+extension ContainerSnapshot {
+    /// The image's layers, topmost first.
+    fileprivate func layers(_ core: EngineCore) throws -> [String] {
+        guard let digest = Digest(imageID) else { return [] }
+        return try core.images.image(digest).layers
+    }
+}
+
 extension Container {
+    /// The root of a running container from its shim; of another one a read-only overlay of its own, with the container's
+    /// upper folder as the topmost layer. Detached: it goes with the descriptor.
+    fileprivate func rootForReading() async throws -> HeldDescriptor {
+        if status.running != nil, let connection {
+            guard let root = try await connection.request(.root).descriptor else {
+                throw Fault(.system, "the container's shim did not hand out its root")
+            }
+            return root
+        }
+        let folder = core.layout.container(id)
+        let layers = try board.snapshot.layers(core)
+        return try await core.pool.run {
+            try Self.makeFolders(folder)
+            let context = try FileSystemContext("overlay")
+            for layer in [folder + "/upper"] + layers { try context.set("lowerdir+", layer) }
+            for option in ["index", "redirect_dir", "metacopy", "xino"] { try context.set(option, "off") }
+            return HeldDescriptor(try context.create())
+        }
+    }
+
     fileprivate func commit(_ options: CommitOptions, _ name: Reference?, caller: Caller, core: EngineCore) async throws
         -> ImageRecord
     {

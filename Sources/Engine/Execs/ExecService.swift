@@ -90,7 +90,7 @@ public final class ExecService: Sendable {
     }
 
     public func inspect(_ id: String) async throws -> Docker.ExecInspectResponse {
-        let exec = try core.execs.exec(id)
+        let exec = try await settled(id)
         var response = Docker.ExecInspectResponse()
         response.id = exec.id.text
         response.containerID = exec.container.text
@@ -116,6 +116,16 @@ public final class ExecService: Sendable {
         case .ended(let code): response.exitCode = Int(code)
         }
         return response
+    }
+
+    /// The exec with its end, where it has ended: a client asks as soon as its stream is over, and the news of the end may still
+    /// be on their way. The shim answers behind them. A shim that is stuck is waited for only a moment.
+    private func settled(_ id: String) async throws -> ExecRecord {
+        let exec = try core.execs.exec(id)
+        guard case .running = exec.phase, let connection = try? await core.registry.container(exec.container)?.requireRunning()
+        else { return exec }
+        _ = try? await connection.post(.hello).value(within: .milliseconds(200))
+        return try core.execs.exec(id)
     }
 
     public func resize(_ id: String, width: Int, height: Int, caller: Caller) async throws {

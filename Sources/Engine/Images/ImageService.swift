@@ -195,32 +195,29 @@ public final class ImageService: Sendable {
         var request = ImportRequest(reference: name, message: message, changes: changes)
         if let platform, !platform.isEmpty { request.platform = try Self.platform(platform) }
         let wish = request
-        let (messages, output) = AsyncStream.makeStream(of: Docker.CreateImageInfo.self)
+        let (messages, output) = AsyncThrowingStream.makeStream(of: Docker.CreateImageInfo.self)
         let source = pump(body)
-        let task = Task { [store, self] in
+        Task { [store, self] in
             do {
                 let image = try await store.importRootfs(source, wish, caller: caller)
                 publish("import", image.id.description, name: name?.withDefaultTag.familiar ?? "")
                 var info = Docker.CreateImageInfo()
                 info.status = image.id.description
                 output.yield(info)
+                output.finish()
             } catch {
                 source.abandon()
-                var info = Docker.CreateImageInfo()
-                info.errorDetail = Docker.ErrorDetail()
-                info.errorDetail?.message = Fault(error).description
-                output.yield(info)
+                output.finish(throwing: error)
             }
-            output.finish()
         }
-        return Self.stream(messages, task)
+        return Self.stream(messages)
     }
 
     /// `POST /images/load`: a docker archive or an OCI layout. Messages are `{"stream":"Loaded image: x\n"}`.
     public func load(_ body: @escaping RequestBody, quiet: Bool, caller: Caller) async throws -> PullStream<Docker.BuildInfo> {
-        let (messages, output) = AsyncStream.makeStream(of: Docker.BuildInfo.self)
+        let (messages, output) = AsyncThrowingStream.makeStream(of: Docker.BuildInfo.self)
         let source = pump(body)
-        let task = Task { [store, self] in
+        Task { [store, self] in
             do {
                 let images = try await store.load(source, caller: caller) { progress in
                     guard case .loaded(let id, let name) = progress else { return }
@@ -229,16 +226,13 @@ public final class ImageService: Sendable {
                     output.yield(info)
                 }
                 for image in images { publish("load", image.id.description, name: image.repoTags.first ?? "") }
+                output.finish()
             } catch {
                 source.abandon()
-                var info = Docker.BuildInfo()
-                info.errorDetail = Docker.ErrorDetail()
-                info.errorDetail?.message = Fault(error).description
-                output.yield(info)
+                output.finish(throwing: error)
             }
-            output.finish()
         }
-        return Self.stream(messages, task)
+        return Self.stream(messages)
     }
 
     /// Brings a request's body to the thread that reads it.
@@ -253,9 +247,10 @@ public final class ImageService: Sendable {
         return stream
     }
 
-    private static func stream<T: Sendable>(_ messages: AsyncStream<T>, _ task: Task<Void, Never>) -> PullStream<T> {
+    /// What was begun goes on when the reader goes: an import that is complete is kept.
+    private static func stream<T: Sendable>(_ messages: AsyncThrowingStream<T, any Error>) -> PullStream<T> {
         let reader = StreamReader(messages)
-        return PullStream { await reader.next() }
+        return PullStream { try await reader.next() }
     }
 
     private static func platform(_ text: String) throws -> ImagePlatform {
@@ -270,7 +265,15 @@ public final class ImageService: Sendable {
     public func save(_ names: [String]) async throws -> PullStream<[UInt8]> {
         // Unknown names are refused while there is still a status to say so.
         for name in names { _ = try store.resolve(name) }
-        throw Fault(.unsupported, "saving images is not supported by this engine yet")
+        guard !names.isEmpty else { throw Fault(.invalid, "no image to save was named") }
+        let outlet = ByteOutlet()
+        Task { [store] in
+            do {
+                try await store.save(names, to: outlet)
+                outlet.finish()
+            } catch { outlet.fail(error) }
+        }
+        return outlet.stream
     }
 
     /// `POST /images/create?fromImage=…`: there is no registry client yet. Throws docker's text for an unknown image.
@@ -284,13 +287,13 @@ public final class ImageService: Sendable {
 
 /// Hands a stream's elements to one reader at a time.
 private actor StreamReader<Element: Sendable> {
-    private let stream: AsyncStream<Element>
+    private let stream: AsyncThrowingStream<Element, any Error>
 
-    init(_ stream: AsyncStream<Element>) { self.stream = stream }
+    init(_ stream: AsyncThrowingStream<Element, any Error>) { self.stream = stream }
 
-    func next() async -> Element? {
+    func next() async throws -> Element? {
         var iterator = stream.makeAsyncIterator()
-        return await iterator.next(isolation: self)
+        return try await iterator.next(isolation: self)
     }
 }
 
