@@ -78,7 +78,9 @@ public enum SealedCopy {
 
     private static func copy(_ own: CInt, _ name: String, _ folder: CInt) throws -> Descriptor {
         // Copies of versions that are gone; who runs from one keeps it.
-        for old in try Files.names(in: folder) where !old.hasPrefix(".") { try? Files.remove(old, at: folder) }
+        // Several versions may be in use at once; only many are a sign that most are not.
+        let others = try Files.names(in: folder).filter { !$0.hasPrefix(".") }
+        if others.count >= 8 { for old in others { try? Files.remove(old, at: folder) } }
         let aside = ".\(name).\(Processes.id)"
         do {
             let target = try Files.open(aside, [.writeOnly, .create, .exclusive, .noFollow], mode: 0o500, at: folder)
