@@ -92,6 +92,7 @@ extension KernelFault {
     public var isMissingFile: Bool { errno == ENOENT }
     public var isNotPermitted: Bool { errno == EPERM }
     public var isNoExecutable: Bool { errno == ENOEXEC }
+    public var isReset: Bool { errno == ECONNRESET }
     public var isNoChild: Bool { errno == ECHILD }
     public var isWouldBlock: Bool { errno == EAGAIN }
     public var isNoReader: Bool { errno == ENXIO }

@@ -50,8 +50,13 @@ final class ContainerCreation {
         _ = consume far
         if isLate { try sendCgroup(channel.raw) }
         let state = try prepareState()
+        let devices = plan.linux.netDevices
+        // A namespace that is joined by path is the child's own only when it has come so far.
+        if !plan.namespaces.joins(.network) { try NetDevices.move(devices, toNamespaceOf: pid) }
         try serve(channel.raw)
-        try OutsideSettings.apply(plan.process, pid: pid, report: request.report)
+        if plan.namespaces.joins(.network) { try NetDevices.move(devices, toNamespaceOf: pid) }
+        try OutsideSettings.apply(
+            plan.process, pid: pid, hasUserNamespace: plan.namespaces.has(.user), report: request.report)
         try folder?.commit(state)
         guard let pidfd else { throw Fault(.system, "the container's process has no descriptor") }
         var created = CreatedContainer(
@@ -166,7 +171,7 @@ final class ContainerCreation {
         let betweenPid = between.pid
         defer { _ = try? Processes.reap(betweenPid, wait: true) }
         while true {
-            let message = try Sockets.receive(channel, limit: InitMessage.limit)
+            let message = try InitMessage.receive(channel)
             switch message.bytes.first {
             case InitMessage.hooks:
                 try IDMaps.write(pid: betweenPid, users: plan.linux.uidMappings, groups: plan.linux.gidMappings)
@@ -187,7 +192,7 @@ final class ContainerCreation {
 
     private func serve(_ channel: CInt) throws {
         while true {
-            var message = try Sockets.receive(channel, limit: InitMessage.limit, descriptors: 1)
+            var message = try InitMessage.receive(channel, descriptors: 1)
             switch message.bytes.first {
             case InitMessage.ready: return
             case InitMessage.hooks:

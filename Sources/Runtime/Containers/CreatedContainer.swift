@@ -55,7 +55,7 @@ struct StartContext: Sendable {
     /// Reads until the channel's end, which is exec's success.
     func follow(_ channel: CInt, state: ContainerState, pidfd: CInt) throws {
         while true {
-            let message = try Sockets.receive(channel, limit: InitMessage.limit)
+            let message = try InitMessage.receive(channel)
             switch message.bytes.first {
             case nil: return
             case InitMessage.warning: report(.warning, String(decoding: message.bytes.dropFirst(), as: UTF8.self))

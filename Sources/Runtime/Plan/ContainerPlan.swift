@@ -36,6 +36,7 @@ struct ContainerPlan: Sendable {
         self.process.terminal = request.io.terminal
         sysctl = try SysctlPlan(linux.sysctl, namespaces)
         try Self.checkNames(spec, namespaces)
+        try NetDevices.check(linux.netDevices, namespaces)
         personality = try Self.personality(linux.personality)
         memoryPolicy = try linux.memoryPolicy.map { try MemoryPolicyPlan($0) }
         if let offsets = linux.timeOffsets {

@@ -65,6 +65,16 @@ struct MountPlan: Sendable {
             throw Fault(Fault(error).kind, "\(place).uidMappings: cannot make the map", cause: error)
         }
         isRecursiveMap = options.isRecursivelyIDMapped
+        // A bind is mapped here: the container's own namespace may not have the right to.
+        guard case .bind(let clone, _) = source else { return }
+        do { try applyMap(to: clone.raw) } catch let fault as KernelFault {
+            throw Fault(.unsupported, "\(place): this file system cannot be idmapped", subject: mount.source, cause: fault)
+        }
+    }
+
+    func applyMap(to mount: CInt) throws {
+        guard let map else { return }
+        try Mounts.change(mount, set: .idmapped, userNamespace: map.raw, recursive: isRecursiveMap)
     }
 
     private static func bind(_ mount: OCI.Mount, _ options: MountOptions, _ place: String, _ bundle: String) throws -> Source {

@@ -51,7 +51,7 @@ private final class ExecCreation {
         _ = consume far
         try serve(channel.raw)
         guard let pidfd, let stat = Processes.stat(pid) else { throw Fault(.system, "the process is gone") }
-        try OutsideSettings.apply(plan, pid: pid, report: request.report)
+        try OutsideSettings.apply(plan, pid: pid, hasUserNamespace: kinds.contains(.user), report: request.report)
         try Sockets.send(channel.raw, [InitMessage.go])
         let context = StartContext(
             listenerPath: state.spec.linux?.seccomp?.listenerPath,
@@ -105,7 +105,7 @@ private final class ExecCreation {
 
     private func serve(_ channel: CInt) throws {
         while true {
-            var message = try Sockets.receive(channel, limit: InitMessage.limit, descriptors: 1)
+            var message = try InitMessage.receive(channel, descriptors: 1)
             switch message.bytes.first {
             case InitMessage.ready: return
             case InitMessage.console: console = message.takeDescriptor()

@@ -30,6 +30,13 @@ enum InitMessage {
     static let go = UInt8(ascii: "g")
 
     static let limit = 16384
+
+    /// The runtime's side: one message. A child that ended without reading what it was sent is heard nevertheless.
+    static func receive(_ channel: CInt, descriptors: Int = 0) throws -> ReceivedMessage {
+        do { return try Sockets.receive(channel, limit: limit, descriptors: descriptors) } catch let fault as KernelFault
+            where fault.isReset
+        { return try Sockets.receive(channel, limit: limit, descriptors: descriptors) }
+    }
 }
 
 /// The child's end.

@@ -52,10 +52,6 @@ extension InitProcess {
             let mount = try folder.findStraight("dev")
             try Mounts.change(mount.raw, set: .readOnly)
         }
-        if let propagation = plan.rootPropagation {
-            if propagation == .shared { try Mounts.change(folder.mount.raw, propagation: .private) }
-            if propagation != .slave { try Mounts.change(folder.mount.raw, propagation: propagation) }
-        }
         if plan.rootIsReadOnly { try Mounts.change(folder.mount.raw, set: .readOnly) }
         try Files.changeFolder(to: folder.mount.raw)
         if request.noPivot {
@@ -66,10 +62,19 @@ extension InitProcess {
             try Mounts.detach(".")
         }
         try Files.changeFolder("/")
+        try setPropagation()
         if request.wantsRootMount {
             let clone = try Mounts.clone("/", recursive: true)
             try channel.send(InitMessage.root, descriptor: clone.raw)
         }
+    }
+
+    /// After the root was changed: pivot_root(2) takes no shared mount.
+    private func setPropagation() throws {
+        guard let propagation = plan.rootPropagation, propagation != .slave else { return }
+        // Shared means a peer group of its own, not the machine's.
+        if propagation == .shared { try Mounts.setPropagation("/", .private, recursive: false) }
+        try Mounts.setPropagation("/", propagation, recursive: false)
     }
 
     /// prestart and createRuntime run in the runtime, createContainer here: all before the root is changed.

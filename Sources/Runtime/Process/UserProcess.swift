@@ -29,12 +29,35 @@ struct UserProcess {
         try changeFolder(plan.folder, required: false)
         if let profile = plan.appArmor { try AppArmor.changeOnExec(profile, procfs: procfs) }
         if let label = plan.seLinux { try SELinux.changeOnExec(label, procfs: procfs) }
+        // The last use of any descriptor of the machine's; limits may forbid new ones.
+        let (control, start) = try DescriptorArrangement.arrange(channel: channel.socket, fifo: fifo, extra: extraDescriptors)
+        finish(InitChannel(socket: control), start)
+    }
+
+    private func finish(_ channel: InitChannel, _ fifo: CInt?) -> Never {
+        do {
+            let privileges = try takeUser(channel)
+            let program = try ExecutableLookup.find(plan.arguments[0], environment: plan.environment)
+            try channel.send(InitMessage.ready)
+            waitForStart(channel, fifo)
+            try runStartHooks()
+            Signals.reset()
+            try installFilter(channel, privileges)
+            let code = Processes.execute(program, plan.arguments, plan.environment)
+            let fault = ExecutableLookup.fault(code, program)
+            if fifo != nil { try? Files.write(2, Array("\(fault)\n".utf8)) }
+            throw fault
+        } catch { channel.fail(error) }
+    }
+
+    private func takeUser(_ channel: InitChannel) throws -> Privileges {
+        try OutsideSettings.limit(plan.limits, hasUserNamespace: hasUserNamespace, warn: channel.warn)
         if plan.noNewPrivileges { try Identity.setNoNewPrivileges() }
         var privileges = Privileges()
         try privileges.drop(plan, keepsAdmin: keepsAdmin, warn: channel.warn)
         try changeFolder(plan.folder, required: true)
         Files.setUmask(plan.user.umask ?? 0o022)
-        try execute(try ExecutableLookup.find(plan.arguments[0], environment: plan.environment), privileges)
+        return privileges
     }
 
     private var keepsAdmin: Bool { plan.seccomp != nil && !plan.noNewPrivileges }
@@ -99,23 +122,6 @@ struct UserProcess {
     }
 
     // MARK: Execution
-
-    private func execute(_ program: String, _ privileges: Privileges) throws -> Never {
-        let (control, fifo) = try DescriptorArrangement.arrange(
-            channel: channel.socket, fifo: fifo, extra: extraDescriptors)
-        let channel = InitChannel(socket: control)
-        do {
-            try channel.send(InitMessage.ready)
-            waitForStart(channel, fifo)
-            try runStartHooks()
-            Signals.reset()
-            try installFilter(channel, privileges)
-        } catch { channel.fail(error) }
-        let code = Processes.execute(program, plan.arguments, plan.environment)
-        let fault = ExecutableLookup.fault(code, program)
-        if fifo != nil { try? Files.write(2, Array("\(fault)\n".utf8)) }
-        channel.fail(fault)
-    }
 
     private func waitForStart(_ channel: InitChannel, _ fifo: CInt?) {
         guard let fifo else { return channel.expect(InitMessage.go) }

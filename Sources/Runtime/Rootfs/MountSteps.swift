@@ -91,6 +91,7 @@ extension RootFolder {
     /// Attributes, map and propagation of a mount that is not attached yet.
     private borrowing func finish(_ mount: CInt, _ plan: MountPlan, isNew: Bool) throws {
         let options = plan.options
+        if isNew { try plan.applyMap(to: mount) }
         var set = options.set
         if isNew { set = set.intersection(.readOnly) }
         // The runtime itself makes mount points in /dev and copies into it: read-only is set when all is mounted.
