@@ -38,6 +38,7 @@ public final class LayerUnpacker {
     private struct PendingFolder {
         let path: PathBytes
         let mode: UInt32
+        let attributes: [TarEntry.Attribute]
         let accessed: FileTime
         let modified: FileTime
     }
@@ -116,10 +117,7 @@ public final class LayerUnpacker {
     private func unpackRoot(_ entry: TarEntry) throws {
         let root = folders.root
         if privilege == .root { try root.descriptor.changeOwner(uid: entry.uid, gid: entry.gid) }
-        for attribute in try attributes(entry) {
-            try keep(attribute.name) { try root.descriptor.setAttribute(attribute.name, attribute.value) }
-        }
-        later(root.path, entry)
+        try later(root.path, entry)
     }
 
     private func directory(_ name: PathBytes, in folder: OpenFolder, _ entry: TarEntry) throws {
@@ -135,10 +133,7 @@ public final class LayerUnpacker {
             }
         }
         if privilege == .root { try folder.descriptor.changeOwner(of: name, uid: entry.uid, gid: entry.gid) }
-        for attribute in try attributes(entry) {
-            try keep(attribute.name) { try folder.descriptor.setAttribute(of: name, attribute.name, attribute.value) }
-        }
-        later(folder.path(of: name), entry)
+        try later(folder.path(of: name), entry)
     }
 
     private func file(_ name: PathBytes, in folder: OpenFolder, _ entry: TarEntry, _ reader: TarReader) throws {
@@ -319,11 +314,13 @@ public final class LayerUnpacker {
 
     // MARK: Folders at the end
 
-    /// A folder's permissions and times are set when nothing more is put into it.
-    private func later(_ path: PathBytes, _ entry: TarEntry) {
+    /// A folder's permissions, attributes and times are set when nothing more is put into it: what is made in a folder with a
+    /// default ACL inherits it.
+    private func later(_ path: PathBytes, _ entry: TarEntry) throws {
         pendingFolders.append(
             PendingFolder(
-                path: path, mode: entry.mode, accessed: entry.accessed ?? entry.modified, modified: entry.modified))
+                path: path, mode: entry.mode, attributes: try attributes(entry), accessed: entry.accessed ?? entry.modified,
+                modified: entry.modified))
     }
 
     private func finishFolders() throws {
@@ -333,6 +330,9 @@ public final class LayerUnpacker {
                 let folder = try folders.root.descriptor.open(
                     inRoot: pending.path, [.read, .directory, .noFollow], followSymlinks: false)
                 try folder.changeMode(pending.mode)
+                for attribute in pending.attributes {
+                    try keep(attribute.name) { try folder.setAttribute(attribute.name, attribute.value) }
+                }
                 try folder.setTimes(accessed: pending.accessed, modified: pending.modified)
             } catch let fault as KernelFault where fault.isMissing || fault.isNotDirectory {
                 // A later entry put something else there.
