@@ -236,6 +236,11 @@ extern char end[] __attribute__((weak));
 void ck_release_memory(void) {
     malloc_trim(0);
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    // What lies below this frame on the stack was used by calls that have returned. A main thread's stack is mapped as far
+    // down as it was ever used; addresses below that make the call fail and change nothing.
+    uintptr_t here = ((uintptr_t)__builtin_frame_address(0) - 4 * page) & ~(page - 1);
+    for (uintptr_t size = 16 * page; size >= page; size /= 2)
+        while (madvise((void *)(here - size), size, MADV_DONTNEED) == 0) here -= size;
     if (__executable_start && etext) {
         uintptr_t first = ((uintptr_t)__executable_start + page - 1) & ~(page - 1);
         uintptr_t last = (uintptr_t)etext & ~(page - 1);

@@ -24,6 +24,7 @@ extension ContainerKeeper {
         if phase == .paused { try? cgroup?.thaw() }
         if !state.hasOwnPidNamespace { try? cgroup?.killAll() }
         phase = .stopped
+        execDeadline = Clock.monotonic + 10_000_000_000
         streams.processEnded()
     }
 

@@ -36,6 +36,8 @@ final class ContainerKeeper: Pollable {
     var execs = ExecTable()
     var oomWatch: OOMWatch?
     var connections: [ControlConnection] = []
+    /// Execs that cannot even be killed do not hold up the container's exit beyond this.
+    var execDeadline: Int64?
     /// After the exit event: control connections are closed at that time, flushed or not.
     var goodbye: Int64?
 
@@ -95,7 +97,7 @@ final class ContainerKeeper: Pollable {
         execs.register(in: &turn)
         oomWatch?.register(in: &turn)
         turn.wake(at: listenerPause)
-        turn.wake(at: goodbye)
+        turn.wake(at: goodbye ?? execDeadline)
         turn.wake(at: releaseAt)
     }
 
@@ -114,7 +116,7 @@ final class ContainerKeeper: Pollable {
         if let pause = listenerPause, now >= pause { listenerPause = nil }
         switch phase {
         case .created where connections.isEmpty && ended == nil: abandon()
-        case .stopped where goodbye == nil && streams.isDrained && execs.isEmpty: finish()
+        case .stopped where goodbye == nil && streams.isDrained && (execs.isEmpty || now >= execDeadline ?? .max): finish()
         default: break
         }
         if let goodbye, now >= goodbye || connections.allSatisfy({ $0.isFlushed }) {

@@ -31,6 +31,8 @@ enum ContainerSetup {
         }
         var created = try createContainer(request)
         root.close()
+        // The container has its namespace now; held here it would outlive its sandbox
+        if let netns = arguments.netns { Files.close(netns) }
         do {
             let streams = try stdio.streams(created.ptyMaster.take(), config: config, log: log, buffer: buffer)
             let pidfd = Handle(try created.pidfd.duplicate())

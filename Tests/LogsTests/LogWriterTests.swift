@@ -139,4 +139,13 @@ extension LogWriter {
             #expect(back == bytes)
         }
     }
+
+    @Test func whatCannotBeWrittenIsCountedAndNeverWaitedFor() throws {
+        let writer = try LogWriter(ShimLog(path: "/dev/full"))
+        writer.write("1\n2\n")
+        writer.flush()
+        writer.write("3\n")
+        writer.flush()
+        #expect(writer.lostRecords == 3)
+    }
 }

@@ -134,4 +134,28 @@ import TestSupport
         #expect(try shim.exit().exitCode == 0)
         #expect(try shim.log().utf8.count == 8)
     }
+
+    @Test func aFullDiskLosesLogLinesAndSaysSoButNeverStopsTheContainer() throws {
+        let scratch = try Scratch("full")
+        let folder = scratch.folder("disk")
+        let mounted = run(["/bin/mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder])
+        #expect(mounted.status == 0)
+        scratch.defer_ { _ = run(["/bin/umount", "-l", folder]) }
+        let shim = try ShimDriver(["/bin/sh", "-c", "seq 1 20000; read x; echo after"]) { _, config in
+            config.log = ShimLog(path: folder + "/json.log", maximumSize: nil, maximumFiles: 1)
+            config.openStdin = true
+        }
+        let client = try shim.attach(ShimStream(stdin: true))
+        _ = try shim.start()
+        #expect(client.expect("\n20000\n"))
+        // Room again
+        _ = run(["/bin/mount", "-o", "remount,size=1m", folder])
+        client.send("go\n")
+        #expect(try shim.exit().exitCode == 0)
+        let reader = LogReader(path: folder + "/json.log")
+        var text = ""
+        while let record = try reader.next() { text += String(decoding: record.text, as: UTF8.self) }
+        #expect(text.hasPrefix("1\n2\n3\n") && text.hasSuffix("after\n"))
+        #expect(text.contains("records of this log were lost"))
+    }
 }
