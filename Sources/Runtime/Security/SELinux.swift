@@ -19,11 +19,11 @@ public enum SELinux {
         }
     }
 
-    /// Makes the next execve(2) of the calling thread take the label. `procfs` is a descriptor of a procfs's root.
+    /// Makes the next execve(2) of the calling thread take the label, which `check` has let pass; the container's root may
+    /// lack /sys. `procfs` is a descriptor of a procfs's root.
     public static func changeOnExec(_ label: String, procfs: CInt) throws {
         if label.isEmpty { return }
         let field = "process.selinuxLabel"
-        try check(label, field: field)
         do { try ProcessAttribute.write(["exec"], label, procfs: procfs) } catch let fault as KernelFault {
             throw Fault(.system, "\(field): label \(label) cannot be applied", subject: field, cause: fault)
         }
