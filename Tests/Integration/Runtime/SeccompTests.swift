@@ -29,10 +29,12 @@ import Testing
         }
 
         /// User-mode Linux takes `int 0x80` of a 64-bit process for a 64-bit call.
-        private static let has32BitCalls = !((try? SmallFile.read("/proc/cpuinfo")).map { String(decoding: $0, as: UTF8.self) } ?? "")
+        private static let has32BitCalls =
+            !((try? SmallFile.read("/proc/cpuinfo")).map { String(decoding: $0, as: UTF8.self) } ?? "")
             .contains("User Mode Linux")
 
-        @Test(.enabled(if: has32BitCalls, "needs a kernel with 32-bit calls")) func algorithmSocketsAreRefusedByWayOfSocketcall() throws {
+        @Test(.enabled(if: has32BitCalls, "needs a kernel with 32-bit calls"))
+        func algorithmSocketsAreRefusedByWayOfSocketcall() throws {
             let bundle = try defaultBundle()
             // int 0x80 with the arguments in memory below 4 GiB; ENOSYS too where the kernel has no 32-bit calls
             let code: [UInt8] =
