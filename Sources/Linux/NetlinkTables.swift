@@ -134,6 +134,30 @@ public struct TablesRequest: Sendable {
     }
 }
 
+/// A chain of anybody's that the kernel enters at a hook.
+public struct TablesBaseChain: Sendable, Equatable {
+    /// NFPROTO_INET 1, NFPROTO_IPV4 2, NFPROTO_IPV6 10 …
+    public let family: UInt8
+    public let table: String
+    public let name: String
+    public let hook: TablesRequest.Hook
+    /// What no rule accepted is dropped.
+    public let dropsByDefault: Bool
+
+    /// An answer to NFT_MSG_GETCHAIN; nil for a chain without a hook of these.
+    public init?(_ reply: NetlinkReply) throws {
+        guard reply.type == 10 << 8 | 3, reply.payload.count >= 4 else { return nil }
+        let attributes = try NetlinkAttributes(reply.payload.dropFirst(4))
+        guard let number = try attributes.nested(4)?.big(1, as: UInt32.self), let hook = TablesRequest.Hook(rawValue: number)
+        else { return nil }
+        family = reply.payload[reply.payload.startIndex]
+        table = attributes.text(1) ?? ""
+        name = attributes.text(3) ?? ""
+        self.hook = hook
+        dropsByDefault = attributes.big(5, as: UInt32.self) == 0
+    }
+}
+
 /// The kind of a set's keys or values: nft's type number and bytes, for a concatenation each part padded to four bytes.
 public struct TablesKind: Sendable, Hashable {
     public let type: UInt32
@@ -194,6 +218,12 @@ extension NetlinkSocket {
         } catch let fault as KernelFault where fault.isNotFound {
             return nil
         }
+    }
+
+    /// Every table's.
+    public func baseChains() throws -> [TablesBaseChain] {
+        let all = NetlinkMessage(type: 10 << 8 | 4, flags: 0, payload: [0, 0, 0, 0], subject: "chains")
+        return try dump(all).compactMap { try TablesBaseChain($0) }
     }
 
     public func elements(of set: String, in table: TablesRequest) throws -> [TablesElement] {

@@ -18,6 +18,21 @@ final class Firewall {
         if try socket.note(of: rules.table) != FirewallRules.note { try rebuild() }
     }
 
+    /// What other programs' chains do to packets that the host passes on, in words; nil where they let them pass. An accept of
+    /// ours does not help against a drop of theirs.
+    func foreignObstacle() -> String? {
+        let chains = (try? socket.baseChains()) ?? []
+        // NFPROTO_INET, NFPROTO_IPV4; Docker's daemon leaves such a chain behind.
+        let drop = chains.first {
+            $0.hook == .forward && $0.dropsByDefault && [1, 2].contains($0.family) && $0.table != rules.table.table
+        }
+        guard let drop, let bridge = rules.networks.first?.bridge else { return nil }
+        return
+            "chain \(drop.name) of table \(drop.table), another program's, drops what it does not accept: containers may not "
+            + "reach other hosts, nor they them; let them pass there (iptables -I FORWARD -i \(bridge) -j ACCEPT; "
+            + "iptables -I FORWARD -o \(bridge) -j ACCEPT)"
+    }
+
     struct Change: Sendable {
         var remove: [PublishedPort] = []
         var add: [PublishedPort] = []
@@ -38,15 +53,30 @@ final class Firewall {
             messages += rules.add(change.add)
         }
         if messages.isEmpty { return }
-        let faults = try socket.batch(messages)
-        if faults.isEmpty { return }
-        do {
-            try rebuild()
-        } catch {
-            ports = before
-            for port in changes.flatMap(\.remove) where ports[port.key] == port { ports[port.key] = nil }
-            throw error
+        if try !socket.batch(messages).isEmpty {
+            do {
+                try rebuild()
+            } catch {
+                ports = before
+                for port in changes.flatMap(\.remove) where ports[port.key] == port { ports[port.key] = nil }
+                throw error
+            }
         }
+        forgetFlows(removed: changes.flatMap(\.remove), added: changes.flatMap(\.add))
+    }
+
+    /// The kernel translates a flow as its first packet was, as long as packets come. UDP has no end: a client that goes on
+    /// sending would talk to the container that had the port before (moby#8795), or past the one that has it now.
+    private func forgetFlows(removed: [PublishedPort], added: [PublishedPort]) {
+        let removed = Set(removed.filter { $0.binding.proto == .udp })
+        let added = added.filter { $0.binding.proto == .udp }
+        guard !removed.isEmpty || !added.isEmpty, let flows = try? socket.connections() else { return }
+        let stale = flows.filter { flow in
+            guard flow.proto == 17 else { return false }
+            let isToOld = removed.contains { $0.isTarget(of: flow) && $0.binding.hostPort == flow.destinationPort }
+            return isToOld || added.contains { $0.binding.hostPort == flow.destinationPort && !$0.isTarget(of: flow) }
+        }
+        try? socket.forget(stale)
     }
 
     /// Makes the table hold exactly these ports.
@@ -79,5 +109,9 @@ extension PortBinding {
 }
 
 extension PublishedPort {
+    func isTarget(of flow: ConnectionInfo) -> Bool {
+        target == flow.answerer && binding.containerPort == flow.answererPort
+    }
+
     var key: PortKey { binding.key }
 }

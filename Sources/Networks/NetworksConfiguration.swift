@@ -5,8 +5,8 @@ import State
 public struct NetworksConfiguration: Sendable {
     /// The default bridge; at most 15 bytes.
     public var bridge = "skiff0"
-    /// The nftables table (family inet) that is ours alone.
-    public var table = "skiff"
+    /// The nftables table (family inet) that is ours alone. One engine's bridge, one engine's table.
+    public var table: String { bridge == "skiff0" ? "skiff" : "skiff-" + bridge }
     /// False leaves the host's rules alone: no address translation, and no port can be published.
     public var managesFirewall = true
     /// The default network's subnet; nil picks the first of `pools` that no route, address or name server of the host touches.
@@ -20,10 +20,13 @@ public struct NetworksConfiguration: Sendable {
 
     public init() {}
 
-    public static let defaultPools: [IPv4Subnet] = [
-        "172.30.0.0/16", "172.31.0.0/16", "172.29.0.0/16", "172.28.0.0/16", "172.27.0.0/16", "172.26.0.0/16", "10.213.0.0/16",
-        "10.229.0.0/16", "10.87.0.0/16", "192.168.208.0/20", "192.168.224.0/20", "192.168.160.0/20",
-    ].compactMap { IPv4Subnet($0) }
+    /// Private networks, those that few people and programs use first.
+    public static let defaultPools: [IPv4Subnet] = {
+        let middle = [30, 31, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18].map { "172.\($0).0.0/16" }
+        let large = stride(from: 213, through: 130, by: -1).map { "10.\($0).0.0/16" }
+        let small = stride(from: 240, through: 128, by: -16).map { "192.168.\($0).0/20" }
+        return (middle + large + small).compactMap { IPv4Subnet($0) }
+    }()
 }
 
 /// Where network records are kept. Blocking, microseconds.

@@ -88,11 +88,19 @@ final class SandboxPool: Sendable {
 
     /// One with an address or MAC of the caller's choice.
     func take(address: IPv4Address?, mac: MACAddress?) async throws -> PreparedSandbox {
-        let address = try content.withLock { content in
-            guard let address else { return try content.addresses.take() }
+        let wish: (address: IPv4Address, ready: PreparedSandbox?) = try content.withLock { content in
+            guard let address else { return (try content.addresses.take(), nil) }
+            // It may be prepared already, for whoever comes.
+            if let index = content.bridged.ready.firstIndex(where: { $0.interface?.address == address }) {
+                let ready = content.bridged.ready.remove(at: index)
+                order(.bridge, &content)
+                return (address, mac.map { $0 == ready.interface?.mac } ?? true ? ready : nil)
+            }
             try content.addresses.take(address)
-            return address
+            return (address, nil)
         }
+        if let ready = wish.ready { return ready }
+        let address = wish.address
         return try await withCheckedThrowingContinuation { continuation in
             if !tasks.put(.special(address, mac ?? MACAddress(of: address), continuation)) {
                 continuation.resume(throwing: Self.closed)
@@ -159,12 +167,24 @@ final class SandboxPool: Sendable {
             }
         case .special(let address, let mac, let continuation):
             do {
-                continuation.resume(returning: try maker.makeBridged(address, mac: mac))
+                continuation.resume(returning: try makeSpecial(address, mac, maker))
             } catch {
                 free(address)
                 continuation.resume(throwing: Fault(.system, "cannot prepare a network namespace", cause: error))
             }
         }
+    }
+
+    /// The last owner's link may be dying still; the kernel needs some tens of milliseconds for that.
+    private func makeSpecial(_ address: IPv4Address, _ mac: MACAddress, _ maker: SandboxMaker) throws -> PreparedSandbox {
+        for _ in 0..<200 {
+            do {
+                return try maker.makeBridged(address, mac: mac)
+            } catch let fault as KernelFault where fault.isAlreadyThere {
+                NetClock.sleep(milliseconds: 10)
+            }
+        }
+        throw Fault(.unavailable, "address \(address) still has a link on the bridge", subject: address.description)
     }
 
     private func fail(_ task: Task, _ error: any Error) {

@@ -42,6 +42,7 @@ public final class SandboxService: Sendable {
             guard configuration.managesFirewall else { throw Fault(.unsupported, "switched off by the configuration") }
             let firewall = try Firewall(rules)
             BridgeNetwork.enableLoopbackPublishing(bridge.record.bridge, warn: warn)
+            if let obstacle = firewall.foreignObstacle() { warn(obstacle) }
             kernel = try KernelThread(firewall)
         } catch {
             let reason = "nf_tables is missing in this kernel, or refuses us (\(error))"

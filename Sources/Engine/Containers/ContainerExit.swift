@@ -66,9 +66,9 @@ extension Container {
         if let sandbox = run.sandbox {
             // Published ports are free again before anybody hears of the end.
             if sandbox.bindings.isEmpty {
-                Task { [core, id] in await core.sandboxes.release(id) }
+                Task { [core] in await core.sandboxes.release(sandbox) }
             } else {
-                await core.sandboxes.release(id)
+                await core.sandboxes.release(sandbox)
             }
         }
         if next == .remove {

@@ -137,7 +137,9 @@ extension Container {
         else { return await recoverWithoutShim() }
         switch hello.phase {
         case .running, .paused:
-            let sandbox = status.running?.sandbox ?? core.sandboxes.record(of: id)
+            var sandbox = status.running?.sandbox
+            // The last engine was killed between the start and writing it down.
+            if sandbox == nil { sandbox = await core.sandboxes.rediscover(id, pid: hello.pid) }
             let run = RunningContainer(
                 pid: hello.pid, startTicks: hello.startTicks, startedAt: hello.startedAt ?? wallClock(), sandbox: sandbox)
             status.phase = hello.phase == .paused ? .paused(run) : .running(run)

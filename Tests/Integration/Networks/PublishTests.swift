@@ -44,6 +44,30 @@ import Testing
         await service.shutdown()
     }
 
+    /// moby#8795: a UDP client that goes on sending reaches the container that has the port now.
+    @Test func aUDPFlowFollowsItsPortToTheNextContainer() async throws {
+        let scene = try NetworkScene()
+        let service = try await scene.started()
+        let neighbour = scene.neighbour
+        func ask() throws -> Talk {
+            try neighbour.run { Talk.to(NetworkScene.hostAddress, 5353, .udp, milliseconds: 500, from: 40_000) }
+        }
+        // Before the port is published, too.
+        #expect(try ask() != .answered(seenAs: NetworkScene.neighbourAddress))
+        var first: SceneContainer? = try await SceneContainer(service, "first", ports: [.port(5353, 53, .udp)])
+        let id = try #require(first?.lease.record.id)
+        var server = try first.map { try EchoServer($0.thread, 53, .udp) }
+        #expect(try ask() == .answered(seenAs: NetworkScene.neighbourAddress))
+        withExtendedLifetime(server) {}
+        (server, first) = (nil, nil)
+        await service.release(id)
+        let second = try await SceneContainer(service, "second", ports: [.port(5353, 53, .udp)])
+        let next = try EchoServer(second.thread, 53, .udp)
+        #expect(try ask() == .answered(seenAs: NetworkScene.neighbourAddress))
+        withExtendedLifetime(next) {}
+        await service.shutdown()
+    }
+
     /// users-ask 2 (moby#41872, moby#45610)
     @Test func aPortOnLoopbackIsReachedFromThisHostAlone() async throws {
         let scene = try NetworkScene()

@@ -57,15 +57,25 @@ import TestSupport
         let wish = try #require(IPv4Address("172.30.7.7"))
         let mac = try #require(MACAddress("02:11:22:33:44:55"))
         let request = SandboxRequest(id: .random(), name: "wish", address: wish, mac: mac)
-        let lease = try await service.acquire(request)
-        #expect(lease.record.address == wish)
-        #expect(lease.record.mac == mac)
+        var lease: SandboxLease? = try await service.acquire(request)
+        #expect(lease?.record.address == wish)
+        #expect(lease?.record.mac == mac)
+        lease = nil
         await #expect(throws: Fault.self) {
             _ = try await service.acquire(SandboxRequest(id: .random(), name: "again", address: wish))
         }
         await #expect(throws: Fault.self) {
             _ = try await service.acquire(SandboxRequest(id: .random(), name: "outside", address: .loopback))
         }
+        // The same again, while the last namespace is still dying; and one that is prepared for somebody else.
+        var again: SandboxLease? = try await service.acquire(request)
+        #expect(again?.record.address == wish)
+        again = nil
+        let third = try await service.acquire(request)
+        #expect(third.record.mac == mac)
+        let prepared = try await service.acquire(
+            SandboxRequest(id: .random(), name: "early", address: IPv4Address("172.30.0.2")))
+        #expect(prepared.record.address?.description == "172.30.0.2")
         await service.shutdown()
     }
 
@@ -254,6 +264,46 @@ import TestSupport
         #expect(try scene.host.run { try NetlinkSocket(.route).link(named: "skiff0")?.index } == links?.index)
         #expect(try scene.host.run { try NetSysctl.read("ipv4/ip_forward") } == "1")
         #expect(scene.warnings.withLock { $0.filter { $0.contains("ip_forward") }.count } == 1)
+        await first.shutdown()
+        await second.shutdown()
+    }
+
+    /// Docker's daemon sets the policy of the forward chain to drop, which no accept of ours outweighs.
+    @Test(.enabled(if: hasTables, Self.reason)) func anotherProgramsForwardPolicyIsNamed() async throws {
+        let scene = try NetworkScene()
+        let result = try scene.host.run {
+            run([
+                "/usr/sbin/nft",
+                "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }",
+            ])
+        }
+        try #require(result.status == 0, "\(result.error)")
+        let service = try await scene.started()
+        #expect(
+            scene.warnings.withLock { $0.contains { $0.hasPrefix("chain FORWARD of table filter, another program's, drops") } })
+        await service.shutdown()
+    }
+
+    /// Two engines in one network namespace keep out of each other's way.
+    @Test(.enabled(if: hasTables, Self.reason)) func twoEnginesWithBridgesOfTheirOwn() async throws {
+        let scene = try NetworkScene()
+        let first = try await scene.started()
+        let firstContainer = try await SceneContainer(first, "first", ports: [.port(8080, 80)])
+        let store = MemoryNetworkStore()
+        let second = try scene.host.run {
+            var configuration = NetworksConfiguration()
+            configuration.bridge = "other0"
+            return try SandboxService(configuration: configuration, store: store, warn: { _ in })
+        }
+        try await second.restore([])
+        let secondContainer = try await SceneContainer(second, "second", ports: [.port(8081, 80)])
+        let servers = [try EchoServer(firstContainer.thread, 80), try EchoServer(secondContainer.thread, 80)]
+        #expect(second.network.subnet.description == "172.31.0.0/16")
+        for port in [8080, 8081] as [UInt16] {
+            #expect(try scene.fromNeighbour(NetworkScene.hostAddress, port) == .answered(seenAs: NetworkScene.neighbourAddress))
+        }
+        #expect(try firstContainer.talk(secondContainer.address, 80, milliseconds: 300) == .silence)
+        withExtendedLifetime(servers) {}
         await first.shutdown()
         await second.shutdown()
     }

@@ -20,12 +20,20 @@ enum Talk: Equatable, CustomStringConvertible {
     }
 
     /// A datagram or a connection from the calling thread's namespace; `milliseconds` is how long silence lasts.
-    static func to(_ address: String, _ port: UInt16, _ proto: PortProtocol = .tcp, milliseconds: Int32 = 1500) -> Talk {
+    static func to(
+        _ address: String, _ port: UInt16, _ proto: PortProtocol = .tcp, milliseconds: Int32 = 1500, from own: UInt16 = 0
+    ) -> Talk {
         let raw = socket(AF_INET, CInt((proto == .tcp ? SOCK_STREAM : SOCK_DGRAM).rawValue) | 0o2004000, 0)
         guard raw >= 0 else { return .failed(errno) }
         defer { close(raw) }
         var name = socketAddress(address, port)
         let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        if own != 0 {
+            var name = socketAddress("0.0.0.0", own)
+            _ = withUnsafePointer(to: &name) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(raw, $0, size) }
+            }
+        }
         let code = withUnsafePointer(to: &name) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(raw, $0, size) }
         }
