@@ -52,6 +52,7 @@ enum CreateCommand {
     }
 
     private static func request(_ id: String, _ options: CommandOptions, _ context: CommandContext) throws -> ContainerRequest {
+        try StateFolder.check(id)
         let bundle = try BundleFile.folder(options.value("bundle"))
         let spec = try BundleFile.load(bundle, report: context.report)
         guard let root = spec.root, !root.path.isEmpty else { throw Fault(.invalid, "root.path is missing") }
