@@ -174,9 +174,9 @@ actor Container {
 }
 
 /// Signals by name and number.
-enum StopSignal {
-    static let kill: CInt = 9
-    static let terminate: CInt = 15
+package enum StopSignal {
+    package static let kill: CInt = 9
+    package static let terminate: CInt = 15
 
     private static let names = [
         "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
@@ -186,7 +186,7 @@ enum StopSignal {
 
     /// `TERM`, `SIGTERM`, `15`, `RTMIN+3`, in any case.
     /// - Throws: `invalid` in docker's words.
-    static func parse(_ text: String) throws -> CInt {
+    package static func parse(_ text: String) throws -> CInt {
         let unknown = Fault(.invalid, "invalid signal: \(text)", subject: text)
         if let number = CInt(text) {
             guard (1...64).contains(number) else { throw unknown }
@@ -208,7 +208,7 @@ enum StopSignal {
         throw unknown
     }
 
-    static func number(of description: ContainerDescription) -> CInt {
+    package static func number(of description: ContainerDescription) -> CInt {
         guard let text = description.config.stopSignal, !text.isEmpty else { return terminate }
         return (try? parse(text)) ?? terminate
     }

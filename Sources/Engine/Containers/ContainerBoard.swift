@@ -59,6 +59,14 @@ final class ContainerBoard: Sendable {
         return promise
     }
 
+    /// Somebody does not wait any more.
+    func forget(_ promise: Promise<Ending>) {
+        state.withLock { state in
+            state.exitWaiters.removeAll { $0 === promise }
+            state.removalWaiters.removeAll { $0 === promise }
+        }
+    }
+
     /// A run is over: who waited for an exit is told.
     func exited() {
         let (waiters, ending) = state.withLock { state in

@@ -2,63 +2,65 @@ import JSON
 import Model
 
 /// What a container is and how it is to run: fixed at its creation but for `update` and `rename`. Stored as JSON.
-struct ContainerDescription: Sendable {
-    static let currentVersion = 1
+package struct ContainerDescription: Sendable {
+    package static let currentVersion = 1
 
-    var version = ContainerDescription.currentVersion
+    package var version = ContainerDescription.currentVersion
     /// The image as the user named it.
-    var imageName = ""
+    package var imageName = ""
     /// The container's settings, the image's merged into them.
-    var config = Docker.ContainerConfig()
-    var host = Docker.HostConfig()
+    package var config = Docker.ContainerConfig()
+    package var host = Docker.HostConfig()
     /// The wished endpoint on the network, as it came.
-    var endpoint: Docker.EndpointSettings?
-    var mounts: [ContainerMount] = []
+    package var endpoint: Docker.EndpointSettings?
+    package var mounts: [ContainerMount] = []
+
+    package init() {}
 
     /// Entrypoint and command together.
-    var command: [String] { (config.entrypoint?.words ?? []) + (config.cmd?.words ?? []) }
-    var autoRemove: Bool { host.autoRemove == true }
-    var restartPolicy: RestartPolicy { RestartPolicy(host.restartPolicy) }
-    var hasTerminal: Bool { config.tty == true }
-    var network: NetworkMode { NetworkMode(host.networkMode) }
+    package var command: [String] { (config.entrypoint?.words ?? []) + (config.cmd?.words ?? []) }
+    package var autoRemove: Bool { host.autoRemove == true }
+    package var restartPolicy: RestartPolicy { RestartPolicy(host.restartPolicy) }
+    package var hasTerminal: Bool { config.tty == true }
+    package var network: NetworkMode { NetworkMode(host.networkMode) }
 }
 
 /// Something mounted into a container besides what every container has.
-struct ContainerMount: Sendable, Equatable {
-    enum Kind: String, Sendable, CaseIterable, JSONReadable, JSONWritable { case bind, volume, tmpfs }
+package struct ContainerMount: Sendable, Equatable {
+    package enum Kind: String, Sendable, CaseIterable, JSONReadable, JSONWritable { case bind, volume, tmpfs }
 
-    var kind: Kind
+    package var kind: Kind
     /// The volume's name.
-    var name: String?
+    package var name: String?
     /// The folder or file on the host; empty for a tmpfs.
-    var source = ""
-    var destination: String
-    var readOnly = false
+    package var source = ""
+    package var destination: String
+    package var readOnly = false
     /// `rprivate`, `rshared`, …; empty is the default.
-    var propagation = ""
+    package var propagation = ""
     /// What stood behind the second colon of `-v`.
-    var mode = ""
-    var recursive = true
+    package var mode = ""
+    package var recursive = true
     /// Make the source where there is none (`-v` does, `--mount` does not).
-    var createsSource = false
+    package var createsSource = false
     /// Do not fill an empty volume with what the image has there.
-    var noCopy = false
+    package var noCopy = false
     /// Of a volume: the folder in it.
-    var subpath = ""
+    package var subpath = ""
     /// Made for this container alone, removed with it on `rm -v` and `--rm`.
-    var anonymous = false
+    package var anonymous = false
     /// Options of a tmpfs.
-    var options: [String] = []
+    package var options: [String] = []
     /// Came by `--mount` rather than `-v` or the image.
-    var fromMounts = false
+    package var fromMounts = false
 
-    init(kind: Kind, destination: String) {
+    package init(kind: Kind, destination: String) {
         self.kind = kind
         self.destination = destination
     }
 }
 
-enum NetworkMode: Sendable, Equatable {
+package enum NetworkMode: Sendable, Equatable {
     case bridge
     case none
     case host
@@ -66,7 +68,7 @@ enum NetworkMode: Sendable, Equatable {
     /// A network that this engine does not have.
     case named(String)
 
-    init(_ text: String?) {
+    package init(_ text: String?) {
         switch text ?? "" {
         case "", "default", "bridge": self = .bridge
         case "none": self = .none
@@ -76,17 +78,17 @@ enum NetworkMode: Sendable, Equatable {
         }
     }
 
-    var isPrivate: Bool { self == .bridge || self == .none }
+    package var isPrivate: Bool { self == .bridge || self == .none }
 }
 
-enum RestartPolicy: Sendable, Equatable {
+package enum RestartPolicy: Sendable, Equatable {
     case no
     case always
     case unlessStopped
     /// At most so many times in a row; 0 is no limit.
     case onFailure(Int)
 
-    init(_ policy: Docker.RestartPolicy?) {
+    package init(_ policy: Docker.RestartPolicy?) {
         switch policy?.name ?? "" {
         case "always": self = .always
         case "unless-stopped": self = .unlessStopped
@@ -96,7 +98,7 @@ enum RestartPolicy: Sendable, Equatable {
     }
 
     /// Docker's checks and words.
-    static func validate(_ policy: Docker.RestartPolicy?, autoRemove: Bool) throws {
+    package static func validate(_ policy: Docker.RestartPolicy?, autoRemove: Bool) throws {
         guard let policy else { return }
         let count = policy.maximumRetryCount ?? 0
         switch policy.name ?? "" {
@@ -126,7 +128,7 @@ enum RestartPolicy: Sendable, Equatable {
 }
 
 extension ContainerDescription: JSONReadable, JSONWritable {
-    init(from reader: inout JSONReader) throws {
+    package init(from reader: inout JSONReader) throws {
         try reader.object { key, reader in
             switch key {
             case "version": version = try reader.value()
@@ -141,7 +143,7 @@ extension ContainerDescription: JSONReadable, JSONWritable {
         guard version <= Self.currentVersion else { throw reader.fault("a container's record has version \(version)") }
     }
 
-    func write(to writer: inout JSONWriter) {
+    package func write(to writer: inout JSONWriter) {
         writer.object { writer in
             writer.member("version", version)
             writer.member("imageName", imageName)
@@ -154,7 +156,7 @@ extension ContainerDescription: JSONReadable, JSONWritable {
 }
 
 extension ContainerMount: JSONReadable, JSONWritable {
-    init(from reader: inout JSONReader) throws {
+    package init(from reader: inout JSONReader) throws {
         self.init(kind: .bind, destination: "")
         try reader.object { key, reader in
             switch key {
@@ -177,7 +179,7 @@ extension ContainerMount: JSONReadable, JSONWritable {
         }
     }
 
-    func write(to writer: inout JSONWriter) {
+    package func write(to writer: inout JSONWriter) {
         writer.object { writer in
             writer.member("kind", kind)
             writer.member("name", ifPresent: name)

@@ -319,8 +319,8 @@ private struct ListBorder {
 }
 
 /// The name filter is a regular expression in docker; here `^`, `$`, `.` and `.*` are understood, the rest is text.
-enum NamePattern {
-    static func matches(_ pattern: String, _ name: String) -> Bool {
+package enum NamePattern {
+    package static func matches(_ pattern: String, _ name: String) -> Bool {
         var pattern = Substring(pattern)
         let anchored = pattern.hasPrefix("^")
         if anchored { pattern = pattern.dropFirst() }
@@ -358,8 +358,8 @@ enum NamePattern {
 }
 
 /// Docker's sentences for `ps`.
-enum StatusText {
-    static func text(_ status: ContainerStatus, health: HealthState?, now: Timestamp) -> String {
+package enum StatusText {
+    package static func text(_ status: ContainerStatus, health: HealthState?, now: Timestamp) -> String {
         switch status.phase {
         case .created: return "Created"
         case .running(let run):
@@ -377,7 +377,7 @@ enum StatusText {
     }
 
     /// go-units' HumanDuration.
-    static func span(from: Timestamp, to: Timestamp) -> String {
+    package static func span(from: Timestamp, to: Timestamp) -> String {
         let seconds = max(0, (to.nanoseconds - from.nanoseconds) / 1_000_000_000)
         let minutes = seconds / 60
         let hours = (seconds + 1800) / 3600

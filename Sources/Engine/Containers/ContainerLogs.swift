@@ -38,6 +38,8 @@ final class LogFollower: Sendable {
     private let isMultiplexed: Bool
     private let container: Container
     private let core: EngineCore
+    /// The end of the run that is followed.
+    private let exit: Promise<ContainerBoard.Ending>
 
     init(path: String, options: LogsOptions, isMultiplexed: Bool, container: Container, core: EngineCore) {
         var wish = LogReader.Options()
@@ -51,18 +53,20 @@ final class LogFollower: Sendable {
         self.isMultiplexed = isMultiplexed
         self.container = container
         self.core = core
+        exit = container.board.wait(for: .notRunning)
     }
+
+    deinit { container.board.forget(exit) }
 
     func next() async throws -> [UInt8]? {
         while true {
             if Task.isCancelled { return nil }
             // Looked at before reading: what was written before the end is then read after it.
-            let exit = container.board.wait(for: .notRunning)
             let over = exit.isResolved
             let chunk = try await core.background.run { [self] in try readChunk() }
             if !chunk.isEmpty { return chunk }
             if !options.follow || over || state.withLock({ $0.reader.isPastUntil }) { return nil }
-            await waitForNews(exit)
+            await waitForNews()
         }
     }
 
@@ -89,7 +93,7 @@ final class LogFollower: Sendable {
     }
 
     /// Returns when the log has changed, the container has ended, the client has gone, or a second is over.
-    private func waitForNews(_ exit: Promise<ContainerBoard.Ending>) async {
+    private func waitForNews() async {
         let news = Promise<Void>()
         let descriptor = try? state.withLock { try $0.reader.waitDescriptor() }
         let token = descriptor.flatMap { descriptor in
@@ -97,7 +101,7 @@ final class LogFollower: Sendable {
         }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { _ = try? await news.value() }
-            group.addTask { _ = try? await exit.value() }
+            group.addTask { _ = try? await self.exit.value() }
             group.addTask { try? await Task.sleep(for: .seconds(1)) }
             await group.next()
             group.cancelAll()

@@ -130,7 +130,11 @@ public final class ContainerService: Sendable {
         let container = try core.registry.resolve(reference)
         let promise = container.board.wait(for: condition)
         return PendingWait {
-            let ending = try await promise.value()
+            let ending: ContainerBoard.Ending
+            do { ending = try await promise.value() } catch {
+                container.board.forget(promise)
+                throw error
+            }
             var response = Docker.ContainerWaitResponse()
             response.statusCode = Int(ending.exitCode)
             if !ending.error.isEmpty {
@@ -286,11 +290,11 @@ extension Docker.HostConfig {
 }
 
 /// Docker's notation for the bytes that end an attachment: `ctrl-p,ctrl-q`, `a,b`, `ctrl-@`.
-enum DetachKeys {
-    static let standard: [UInt8] = [16, 17]
+package enum DetachKeys {
+    package static let standard: [UInt8] = [16, 17]
 
     /// - Throws: `invalid` in docker's words.
-    static func parse(_ text: String?) throws -> [UInt8] {
+    package static func parse(_ text: String?) throws -> [UInt8] {
         guard let text, !text.isEmpty else { return standard }
         return try text.split(separator: ",", omittingEmptySubsequences: false).map { key in
             let unknown = Fault(.invalid, "Invalid detach keys (\(text)) provided", subject: text)
@@ -313,8 +317,8 @@ enum DetachKeys {
 }
 
 /// Times as filters have them: RFC 3339, seconds since 1970 with a fraction, or a span before now (`10m`, `24h`).
-enum TimeText {
-    static func parse(_ text: String) throws -> Timestamp {
+package enum TimeText {
+    package static func parse(_ text: String) throws -> Timestamp {
         if let time = Timestamp(text) { return time }
         if let seconds = Double(text) { return Timestamp(nanoseconds: Int64(seconds * 1e9)) }
         var total = 0.0

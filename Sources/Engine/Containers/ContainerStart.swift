@@ -57,6 +57,7 @@ extension Container {
             throw Fault(
                 .unavailable, "the last run of container \(id.short) is still being cleaned up, try again", subject: id.text)
         }
+        try await core.ready.settled()
         let snapshot = board.snapshot
         async let lease = acquireSandbox(snapshot)
         let plan: LaunchPlan
@@ -100,12 +101,13 @@ extension Container {
     /// Starts the shim, hands it the clients that wait, and lets the process run.
     private func run(_ plan: LaunchPlan, _ sandbox: SandboxLease?) async throws -> RunningContainer {
         let launcher = core.launcher
-        let launch = ShimLaunch(
+        var launch = ShimLaunch(
             id: id, spec: plan.spec, config: plan.config, netns: sandbox?.netns ?? plan.joinedNetwork?.raw,
             hold: sandbox?.reserved ?? [])
         let files = plan.files
         let record = sandbox?.record
-        let started = try await core.pool.run {
+        launch.sandbox = record
+        let started = try await core.pool.run { [launch] in
             try files?.write(record)
             return try launcher.launch(launch)
         }

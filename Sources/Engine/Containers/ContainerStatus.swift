@@ -2,26 +2,43 @@ import JSON
 import Model
 
 /// A process that runs as a container, and what belongs to it.
-struct RunningContainer: Sendable, Equatable {
-    var pid: Int32
-    var startTicks: UInt64
-    var startedAt: Timestamp
+package struct RunningContainer: Sendable, Equatable {
+    package var pid: Int32
+    package var startTicks: UInt64
+    package var startedAt: Timestamp
     /// Nil where the container has no network of its own.
-    var sandbox: SandboxRecord?
+    package var sandbox: SandboxRecord?
+
+    package init(pid: Int32, startTicks: UInt64, startedAt: Timestamp, sandbox: SandboxRecord? = nil) {
+        self.pid = pid
+        self.startTicks = startTicks
+        self.startedAt = startedAt
+        self.sandbox = sandbox
+    }
 }
 
 /// A run that is over.
-struct ExitedContainer: Sendable, Equatable {
-    var exitCode: Int32
-    var oomKilled = false
-    var startedAt: Timestamp?
-    var finishedAt: Timestamp
+package struct ExitedContainer: Sendable, Equatable {
+    package var exitCode: Int32
+    package var oomKilled = false
+    package var startedAt: Timestamp?
+    package var finishedAt: Timestamp
     /// Why it could not be started, or what ended it besides its own will.
-    var error = ""
+    package var error = ""
+
+    package init(
+        exitCode: Int32, oomKilled: Bool = false, startedAt: Timestamp? = nil, finishedAt: Timestamp, error: String = ""
+    ) {
+        self.exitCode = exitCode
+        self.oomKilled = oomKilled
+        self.startedAt = startedAt
+        self.finishedAt = finishedAt
+        self.error = error
+    }
 }
 
 /// Where a container is. A case carries what exists only there.
-enum ContainerPhase: Sendable, Equatable {
+package enum ContainerPhase: Sendable, Equatable {
     /// Never ran; a start that failed leaves its reason.
     case created(failure: ExitedContainer?)
     case running(RunningContainer)
@@ -32,38 +49,40 @@ enum ContainerPhase: Sendable, Equatable {
 }
 
 /// A container's phase and what lasts over phases. All methods are pure.
-struct ContainerStatus: Sendable, Equatable {
+package struct ContainerStatus: Sendable, Equatable {
     /// What is to be done when a run is over.
-    enum AfterExit: Sendable, Equatable {
+    package enum AfterExit: Sendable, Equatable {
         case rest
         case remove
         case restart(afterMilliseconds: Int)
     }
 
     /// A run as long as this ends the counting of failures.
-    static let settledAfter: Int64 = 10_000_000_000
-    static let firstDelay = 100
-    static let longestDelay = 60_000
+    package static let settledAfter: Int64 = 10_000_000_000
+    package static let firstDelay = 100
+    package static let longestDelay = 60_000
 
-    var phase = ContainerPhase.created(failure: nil)
+    package var phase = ContainerPhase.created(failure: nil)
     /// Restarts by policy since the last start by hand.
-    var restartCount = 0
+    package var restartCount = 0
     /// The delay before the next restart by policy, in milliseconds; 0 before the first.
-    var delay = 0
+    package var delay = 0
     /// Somebody stopped or killed it: `unless-stopped` stays down.
-    var stoppedByHand = false
+    package var stoppedByHand = false
 
-    var running: RunningContainer? {
+    package init() {}
+
+    package var running: RunningContainer? {
         switch phase {
         case .running(let run), .paused(let run): run
         default: nil
         }
     }
 
-    var isPaused: Bool { if case .paused = phase { true } else { false } }
+    package var isPaused: Bool { if case .paused = phase { true } else { false } }
 
     /// The last run that is over.
-    var exited: ExitedContainer? {
+    package var exited: ExitedContainer? {
         switch phase {
         case .exited(let exit), .restarting(let exit, _): exit
         case .created(let failure): failure
@@ -72,7 +91,7 @@ struct ContainerStatus: Sendable, Equatable {
     }
 
     /// Docker's word for the phase.
-    var word: String {
+    package var word: String {
         switch phase {
         case .created: "created"
         case .running: "running"
@@ -82,7 +101,7 @@ struct ContainerStatus: Sendable, Equatable {
         }
     }
 
-    mutating func started(_ run: RunningContainer, byHand: Bool) {
+    package mutating func started(_ run: RunningContainer, byHand: Bool) {
         if byHand {
             restartCount = 0
             delay = 0
@@ -92,13 +111,13 @@ struct ContainerStatus: Sendable, Equatable {
     }
 
     /// A start that failed: a container that ran before is exited, one that never did stays created.
-    mutating func startFailed(_ failure: ExitedContainer) {
+    package mutating func startFailed(_ failure: ExitedContainer) {
         if case .created = phase { phase = .created(failure: failure) } else { phase = .exited(failure) }
     }
 
     /// The run is over. Answers what comes next.
     /// - Parameter stopping: a stop or kill is under way, which no policy undoes.
-    mutating func ended(
+    package mutating func ended(
         _ exit: ExitedContainer, policy: RestartPolicy, autoRemove: Bool, stopping: Bool, now: Timestamp
     ) -> AfterExit {
         phase = .exited(exit)
@@ -121,13 +140,13 @@ struct ContainerStatus: Sendable, Equatable {
     }
 
     /// Nobody waits for its restart any more.
-    mutating func restartCancelled() {
+    package mutating func restartCancelled() {
         if case .restarting(let exit, _) = phase { phase = .exited(exit) }
     }
 }
 
 extension ContainerStatus: JSONReadable, JSONWritable {
-    init(from reader: inout JSONReader) throws {
+    package init(from reader: inout JSONReader) throws {
         var word = "created"
         var run = RunningContainer(pid: 0, startTicks: 0, startedAt: Timestamp(nanoseconds: 0))
         var exit: ExitedContainer?
@@ -158,7 +177,7 @@ extension ContainerStatus: JSONReadable, JSONWritable {
         }
     }
 
-    func write(to writer: inout JSONWriter) {
+    package func write(to writer: inout JSONWriter) {
         writer.object { writer in
             writer.member("phase", word)
             writer.member("restartCount", restartCount)
@@ -177,7 +196,7 @@ extension ContainerStatus: JSONReadable, JSONWritable {
 }
 
 extension ExitedContainer: JSONReadable, JSONWritable {
-    init(from reader: inout JSONReader) throws {
+    package init(from reader: inout JSONReader) throws {
         self.init(exitCode: 0, finishedAt: Timestamp(nanoseconds: 0))
         try reader.object { key, reader in
             switch key {
@@ -191,7 +210,7 @@ extension ExitedContainer: JSONReadable, JSONWritable {
         }
     }
 
-    func write(to writer: inout JSONWriter) {
+    package func write(to writer: inout JSONWriter) {
         writer.object { writer in
             writer.member("exitCode", exitCode)
             writer.member("oomKilled", oomKilled)

@@ -19,6 +19,8 @@ struct EngineCore: Sendable {
     let accounts: AccountCache
     let log: Logger
     let bootID: String
+    /// Fulfilled when the sandboxes of living containers are known: nothing is started before.
+    let ready = Promise<Void>()
 
     var layout: Layout { configuration.layout }
     var launcher: ShimLauncher { ShimLauncher(layout: layout, runtimeBinary: configuration.runtimeBinary) }

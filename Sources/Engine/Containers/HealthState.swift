@@ -1,17 +1,17 @@
 import Model
 
 /// A container's health check, with docker's defaults filled in.
-struct HealthSettings: Sendable, Equatable {
+package struct HealthSettings: Sendable, Equatable {
     /// The command as the exec gets it.
-    var command: [String]
-    var interval: Duration = .seconds(30)
-    var timeout: Duration = .seconds(30)
-    var startPeriod: Duration = .zero
-    var startInterval: Duration = .seconds(5)
-    var retries = 3
+    package var command: [String]
+    package var interval: Duration = .seconds(30)
+    package var timeout: Duration = .seconds(30)
+    package var startPeriod: Duration = .zero
+    package var startInterval: Duration = .seconds(5)
+    package var retries = 3
 
     /// Nil where there is none, or it was switched off.
-    init?(_ config: Docker.HealthConfig?, shell: [String]?) {
+    package init?(_ config: Docker.HealthConfig?, shell: [String]?) {
         guard let config, let test = config.test, let kind = test.first else { return nil }
         switch kind {
         case "CMD": command = Array(test.dropFirst())
@@ -27,7 +27,7 @@ struct HealthSettings: Sendable, Equatable {
     }
 
     /// The request's check over the image's, member by member, as docker merges them.
-    static func merged(_ wanted: Docker.HealthConfig?, _ image: ImageHealthcheck?) throws -> Docker.HealthConfig? {
+    package static func merged(_ wanted: Docker.HealthConfig?, _ image: ImageHealthcheck?) throws -> Docker.HealthConfig? {
         for value in [wanted?.interval, wanted?.timeout, wanted?.startPeriod, wanted?.startInterval] {
             if let value, value != 0, value < 1_000_000 {
                 throw Fault(.invalid, "Interval, Timeout, StartPeriod and StartInterval in Healthcheck cannot be less than 1ms")
@@ -48,29 +48,36 @@ struct HealthSettings: Sendable, Equatable {
 }
 
 /// How the last checks went.
-struct HealthState: Sendable {
-    enum Word: String, Sendable { case starting, healthy, unhealthy }
+package struct HealthState: Sendable {
+    package enum Word: String, Sendable { case starting, healthy, unhealthy }
 
-    struct Probe: Sendable {
-        var start: Timestamp
-        var end: Timestamp
-        var exitCode: Int32
-        var output: String
+    package struct Probe: Sendable {
+        package var start: Timestamp
+        package var end: Timestamp
+        package var exitCode: Int32
+        package var output: String
+
+        package init(start: Timestamp, end: Timestamp, exitCode: Int32, output: String) {
+            self.start = start
+            self.end = end
+            self.exitCode = exitCode
+            self.output = output
+        }
     }
 
-    static let kept = 5
+    package static let kept = 5
 
-    var word = Word.starting
-    var failingStreak = 0
-    var probes: [Probe] = []
+    package var word = Word.starting
+    package var failingStreak = 0
+    package var probes: [Probe] = []
 
     /// Nil where the container has no check.
-    init?(_ description: ContainerDescription) {
+    package init?(_ description: ContainerDescription) {
         guard HealthSettings(description.config.healthcheck, shell: description.config.shell) != nil else { return nil }
     }
 
     /// Takes a probe's result in. True when the word has changed.
-    mutating func took(_ probe: Probe, settings: HealthSettings, inStartPeriod: Bool) -> Bool {
+    package mutating func took(_ probe: Probe, settings: HealthSettings, inStartPeriod: Bool) -> Bool {
         probes.append(probe)
         if probes.count > Self.kept { probes.removeFirst() }
         let before = word
@@ -84,7 +91,7 @@ struct HealthState: Sendable {
         return word != before
     }
 
-    var docker: Docker.Health {
+    package var docker: Docker.Health {
         var health = Docker.Health()
         health.status = word.rawValue
         health.failingStreak = failingStreak

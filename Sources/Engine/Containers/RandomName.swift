@@ -1,6 +1,6 @@
 /// Two words for a container without a name: `126` times `169` of them.
-enum RandomName {
-    static let first = words(
+package enum RandomName {
+    package static let first = words(
         "able agile alert amber ample azure blithe bold brave breezy bright brisk calm candid cheerful "
             + "chipper civil clear clever cosy crisp curious daring deft dapper eager early earnest easy "
             + "elated fair fancy fleet fluent fond frank free fresh frosty funny gentle genial gifted glad "
@@ -11,7 +11,7 @@ enum RandomName {
             + "spry stable stark steady sturdy subtle sunny supple sweet swift tame tender thrifty tidy "
             + "tranquil trusty upbeat vivid warm wary willing wise witty worthy zesty zealous")
 
-    static let second = words(
+    package static let second = words(
         "acorn alder anchor aspen atlas badger barge basalt beacon beaver birch bison boulder brook buoy "
             + "canyon canoe cedar cherry cliff cloud clover comet condor coral cove crane creek cricket "
             + "cutter delta dinghy dolphin dove dune eagle ember estuary falcon fern ferry finch fjord flint "
@@ -26,7 +26,7 @@ enum RandomName {
             + "yew zebra")
 
     /// `calm_otter`; with a number behind it from the second attempt on.
-    static func make(attempt: Int = 0) -> String {
+    package static func make(attempt: Int = 0) -> String {
         let left = first.randomElement() ?? "quiet"
         let right = second.randomElement() ?? "harbor"
         return attempt < 3 ? "\(left)_\(right)" : "\(left)_\(right)\(Int.random(in: 0...99_999))"

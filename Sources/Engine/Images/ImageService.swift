@@ -298,8 +298,8 @@ private actor StreamReader<Element: Sendable> {
 }
 
 /// The reference filter: `repo`, `repo:tag`, with `*` for any run of letters that is not a slash.
-enum ReferencePattern {
-    static func matches(_ pattern: String, _ name: String) -> Bool {
+package enum ReferencePattern {
+    package static func matches(_ pattern: String, _ name: String) -> Bool {
         let repository = name.split(separator: ":").dropLast().joined(separator: ":")
         return [name, repository].contains { glob(Array(pattern.utf8)[...], Array($0.utf8)[...]) }
     }

@@ -11,6 +11,8 @@ struct ShimLaunch: Sendable {
     var netns: CInt?
     /// Kept open by the shim while the container lives.
     var hold: [CInt]
+    /// Kept beside the bundle, so that an engine which comes before the start was recorded knows the addresses.
+    var sandbox: SandboxRecord?
 }
 
 /// Writes bundles and starts shims. Blocking: runs on the engine's pool.
@@ -20,6 +22,7 @@ struct ShimLauncher: Sendable {
 
     /// The descriptors of a shim in order: standard streams, control connection, network namespace, what it holds.
     static let netnsDescriptor: CInt = 4
+    static let sandboxFile = "sandbox.json"
 
     /// Makes the bundle anew and starts its shim; success means that the shim's program executes. Answers the engine's end of
     /// the control connection and the shim's pid.
@@ -29,6 +32,7 @@ struct ShimLauncher: Sendable {
         try Descriptor.makeDirectories(folder)
         try writeFile(folder + "/config.json", launch.spec.json)
         try writeFile(folder + "/shim.json", launch.config.json)
+        if let sandbox = launch.sandbox { try writeFile(folder + "/" + Self.sandboxFile, sandbox.json) }
         CrashPoint.startPrepared.reach()
 
         let ends = try SeqPacket.pair().release()

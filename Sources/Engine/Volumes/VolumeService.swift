@@ -4,8 +4,8 @@ import Model
 import State
 
 /// Docker's rules for a volume's name.
-enum VolumeName {
-    static func validated(_ name: String) throws -> String {
+package enum VolumeName {
+    package static func validated(_ name: String) throws -> String {
         let bytes = Array(name.utf8)
         func word(_ byte: UInt8) -> Bool {
             (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)

@@ -1,7 +1,7 @@
 import Synchronization
 
 /// Lets one command at a time through, in the order of asking. What a task holds is not given back by its cancellation.
-final class CommandQueue: Sendable {
+package final class CommandQueue: Sendable {
     private struct State {
         var busy = false
         var waiting: [CheckedContinuation<Void, Never>] = []
@@ -9,7 +9,9 @@ final class CommandQueue: Sendable {
 
     private let state = Mutex(State())
 
-    func run<T: Sendable>(_ command: @Sendable () async throws -> T) async rethrows -> T {
+    package init() {}
+
+    package func run<T: Sendable>(_ command: @Sendable () async throws -> T) async rethrows -> T {
         await enter()
         defer { leave() }
         return try await command()

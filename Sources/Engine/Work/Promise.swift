@@ -2,7 +2,7 @@ import Model
 import Synchronization
 
 /// A value that comes once, for any number of waiters.
-final class Promise<Value: Sendable>: Sendable {
+package final class Promise<Value: Sendable>: Sendable {
     private struct State {
         var result: Result<Value, any Error>?
         var next: UInt64 = 0
@@ -11,10 +11,12 @@ final class Promise<Value: Sendable>: Sendable {
 
     private let state = Mutex(State())
 
-    var isResolved: Bool { state.withLock { $0.result != nil } }
+    package init() {}
+
+    package var isResolved: Bool { state.withLock { $0.result != nil } }
 
     /// The first resolution counts.
-    func resolve(_ result: Result<Value, any Error>) {
+    package func resolve(_ result: Result<Value, any Error>) {
         let waiting: [CheckedContinuation<Value, any Error>] = state.withLock { state in
             guard state.result == nil else { return [] }
             state.result = result
@@ -24,10 +26,10 @@ final class Promise<Value: Sendable>: Sendable {
         for continuation in waiting { continuation.resume(with: result) }
     }
 
-    func fulfil(_ value: Value) { resolve(.success(value)) }
+    package func fulfil(_ value: Value) { resolve(.success(value)) }
 
     /// Waits; throws `cancelled` when the waiting task is.
-    func value() async throws -> Value {
+    package func value() async throws -> Value {
         let key = state.withLock { state in
             state.next += 1
             return state.next
@@ -49,7 +51,7 @@ final class Promise<Value: Sendable>: Sendable {
     }
 
     /// Waits for the value and for nothing else: cancellation does not end it.
-    func settled() async throws -> Value {
+    package func settled() async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in
             let ready = state.withLock { state in
                 if state.result == nil {
@@ -63,7 +65,7 @@ final class Promise<Value: Sendable>: Sendable {
     }
 
     /// Waits at most so long; nil when the time is over first.
-    func value(within limit: Duration) async throws -> Value? {
+    package func value(within limit: Duration) async throws -> Value? {
         try await withThrowingTaskGroup(of: Value?.self) { group in
             group.addTask { try await self.value() }
             group.addTask {

@@ -3,35 +3,42 @@ import Model
 import Synchronization
 
 /// Who a process runs as.
-struct Account: Sendable, Equatable {
-    var uid: UInt32
-    var gid: UInt32
-    var groups: [UInt32]
-    var home: String
+package struct Account: Sendable, Equatable {
+    package var uid: UInt32
+    package var gid: UInt32
+    package var groups: [UInt32]
+    package var home: String
+
+    package init(uid: UInt32, gid: UInt32, groups: [UInt32], home: String) {
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        self.home = home
+    }
 }
 
 /// A root file system's /etc/passwd and /etc/group, as far as they can be read: lines that are not understood do not count.
-struct AccountFiles: Sendable {
+package struct AccountFiles: Sendable {
     /// Longer files are refused: somebody made them to hurt.
-    static let limit = 1 << 20
+    package static let limit = 1 << 20
 
-    struct User: Sendable {
-        var name: String
-        var uid: UInt32
-        var gid: UInt32
-        var home: String
+    package struct User: Sendable {
+        package var name: String
+        package var uid: UInt32
+        package var gid: UInt32
+        package var home: String
     }
 
-    struct Group: Sendable {
-        var name: String
-        var gid: UInt32
-        var members: [String]
+    package struct Group: Sendable {
+        package var name: String
+        package var gid: UInt32
+        package var members: [String]
     }
 
-    var users: [User] = []
-    var groups: [Group] = []
+    package var users: [User] = []
+    package var groups: [Group] = []
 
-    init(passwd: [UInt8]?, group: [UInt8]?) {
+    package init(passwd: [UInt8]?, group: [UInt8]?) {
         users = Self.lines(passwd).compactMap { fields in
             guard fields.count >= 4, let uid = UInt32(fields[2]), let gid = UInt32(fields[3]) else { return nil }
             return User(name: fields[0], uid: uid, gid: gid, home: fields.count > 5 ? fields[5] : "")
@@ -55,7 +62,7 @@ struct AccountFiles: Sendable {
 
     /// Docker's rules for `--user` (`name`, `uid`, `name:group`, `uid:gid`) and `--group-add`.
     /// - Throws: `invalid` in docker's words: an unknown name, a number beyond what the kernel takes.
-    func account(_ user: String, groupAdd: [String]) throws -> Account {
+    package func account(_ user: String, groupAdd: [String]) throws -> Account {
         let parts = user.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map { String($0) }
         let userText = parts.first ?? ""
         let groupText = parts.count > 1 ? parts[1] : ""

@@ -1,14 +1,14 @@
 import Model
 
 /// Docker's capabilities: fourteen by default, changed by `--cap-add` and `--cap-drop`.
-enum CapabilitySet {
-    static let standard = [
+package enum CapabilitySet {
+    package static let standard = [
         "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
         "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
     ]
 
     /// In the kernel's order (capability.h), number 0 first.
-    static let all = [
+    package static let all = [
         "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
         "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE",
         "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME",
@@ -17,7 +17,7 @@ enum CapabilitySet {
     ].map { "CAP_" + $0 }
 
     /// - Throws: `invalid` that names an unknown capability.
-    static func granted(add: [String], drop: [String], privileged: Bool) throws -> [String] {
+    package static func granted(add: [String], drop: [String], privileged: Bool) throws -> [String] {
         let add = try add.map(canonical)
         let drop = try drop.map(canonical)
         if privileged { return all }

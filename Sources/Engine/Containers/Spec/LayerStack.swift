@@ -5,15 +5,17 @@ import Model
 ///
 /// Everything in the layers may have been made by somebody hostile: names are looked up one by one below each layer's own
 /// descriptor, never through a symbolic link; links are followed here, within the stack, a bounded number of times.
-struct LayerStack {
+package struct LayerStack {
     /// Topmost first; the container's upper folder is the first where there is one.
-    let layers: [String]
+    package let layers: [String]
+
+    package init(layers: [String]) { self.layers = layers }
 
     private static let linkLimit = 16
 
     /// A regular file's content, nil where the path leads to none.
     /// - Throws: EFBIG beyond the limit.
-    func file(_ path: String, limit: Int) throws -> [UInt8]? {
+    package func file(_ path: String, limit: Int) throws -> [UInt8]? {
         var rest = Array(path.split(separator: "/").map { String($0) }.reversed())
         var done: [String] = []
         var links = 0

@@ -2,9 +2,9 @@ import Linux
 import Model
 
 /// HostConfig's limits as the runtime specification has them, by docker's rules.
-enum ResourceLimits {
+package enum ResourceLimits {
     /// Docker's checks and words. Changes nothing.
-    static func validate(_ host: Docker.HostConfig) throws {
+    package static func validate(_ host: Docker.HostConfig) throws {
         let memory = host.memory ?? 0
         if memory != 0, memory < 6 << 20 {
             throw Fault(.invalid, "Minimum memory limit allowed is 6MB")
@@ -51,7 +51,7 @@ enum ResourceLimits {
         }
     }
 
-    static func resources(_ host: Docker.HostConfig, devices: [OCI.DeviceRule]) throws -> OCI.Resources {
+    package static func resources(_ host: Docker.HostConfig, devices: [OCI.DeviceRule]) throws -> OCI.Resources {
         var resources = OCI.Resources()
         resources.devices = devices
         resources.memory = memory(host)
@@ -117,7 +117,7 @@ enum ResourceLimits {
     }
 
     /// `nofile=1024:2048` and friends.
-    static func rlimits(_ ulimits: [Docker.Ulimit]?) throws -> [OCI.Rlimit] {
+    package static func rlimits(_ ulimits: [Docker.Ulimit]?) throws -> [OCI.Rlimit] {
         try (ulimits ?? []).map { ulimit in
             let name = ulimit.name ?? ""
             guard Self.limitNames.contains(name) else { throw Fault(.invalid, "invalid ulimit type: \(name)", subject: name) }
@@ -140,18 +140,18 @@ enum ResourceLimits {
 }
 
 /// Device nodes of the host.
-enum HostDevice {
-    struct Node: Sendable {
-        var kind: String
-        var major: Int64
-        var minor: Int64
-        var mode: UInt32
-        var uid: UInt32
-        var gid: UInt32
+package enum HostDevice {
+    package struct Node: Sendable {
+        package var kind: String
+        package var major: Int64
+        package var minor: Int64
+        package var mode: UInt32
+        package var uid: UInt32
+        package var gid: UInt32
     }
 
     /// - Throws: `invalid` in docker's words where there is no device.
-    static func node(_ path: String) throws -> Node {
+    package static func node(_ path: String) throws -> Node {
         let unknown = Fault(
             .invalid, "error gathering device information while adding custom device \"\(path)\": no such file or directory",
             subject: path)
@@ -167,7 +167,7 @@ enum HostDevice {
     }
 
     /// The devices that `--device` names; a folder stands for every device in it.
-    static func mapped(_ mapping: Docker.DeviceMapping) throws -> [(device: OCI.Device, rule: OCI.DeviceRule)] {
+    package static func mapped(_ mapping: Docker.DeviceMapping) throws -> [(device: OCI.Device, rule: OCI.DeviceRule)] {
         let host = mapping.pathOnHost ?? ""
         let inside = mapping.pathInContainer.flatMap { $0.isEmpty ? nil : $0 } ?? host
         let access = mapping.cgroupPermissions.flatMap { $0.isEmpty ? nil : $0 } ?? "rwm"
@@ -197,7 +197,7 @@ enum HostDevice {
     }
 
     /// Every device of the host, for `--privileged`.
-    static func all() -> [OCI.Device] {
+    package static func all() -> [OCI.Device] {
         var devices: [OCI.Device] = []
         walk("/dev", depth: 0, &devices)
         return devices
@@ -230,17 +230,17 @@ enum HostDevice {
     }
 
     /// What every container may do with devices, as docker allows it.
-    static let standardRules: [OCI.DeviceRule] =
+    package static let standardRules: [OCI.DeviceRule] =
         [OCI.DeviceRule(allow: false, access: "rwm"), rule("c", nil, nil, "m"), rule("b", nil, nil, "m")]
         + [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)].map { rule("c", $0.0, $0.1, "rwm") }
         + [rule("c", 136, nil, "rwm")]
 
-    static func rule(_ type: String, _ major: Int64?, _ minor: Int64?, _ access: String) -> OCI.DeviceRule {
+    package static func rule(_ type: String, _ major: Int64?, _ minor: Int64?, _ access: String) -> OCI.DeviceRule {
         OCI.DeviceRule(allow: true, type: type, major: major, minor: minor, access: access)
     }
 
     /// `--device-cgroup-rule 'c 1:3 rwm'`.
-    static func parseRule(_ text: String) throws -> OCI.DeviceRule {
+    package static func parseRule(_ text: String) throws -> OCI.DeviceRule {
         let wrong = Fault(.invalid, "invalid device cgroup rule format: '\(text)'", subject: text)
         let words = text.split(separator: " ")
         guard words.count == 3, ["a", "b", "c"].contains(words[0]), words[2].allSatisfy({ "rwm".contains($0) }) else {

@@ -2,25 +2,25 @@ import JSON
 import Model
 
 /// `--security-opt`, read.
-struct SecurityOptions: Sendable {
-    enum Profile: Sendable {
+package struct SecurityOptions: Sendable {
+    package enum Profile: Sendable {
         case standard
         case unconfined
         case custom(OCI.Seccomp)
     }
 
-    var seccomp = Profile.standard
-    var noNewPrivileges = false
+    package var seccomp = Profile.standard
+    package var noNewPrivileges = false
     /// A loaded profile's name, or `unconfined`.
-    var apparmor: String?
+    package var apparmor: String?
     /// `user:…`, `level:…` in the order given; `disable`.
-    var labels: [String] = []
+    package var labels: [String] = []
     /// Nothing of /proc and /sys is masked or read-only.
-    var systemPathsUnconfined = false
+    package var systemPathsUnconfined = false
 
     /// Both forms, `key=value` and the older `key:value`. The client sends a seccomp profile's content, not its path.
     /// - Throws: `invalid` in docker's words.
-    init(_ options: [String]) throws {
+    package init(_ options: [String]) throws {
         for option in options {
             if option == "no-new-privileges" {
                 noNewPrivileges = true
@@ -60,10 +60,10 @@ struct SecurityOptions: Sendable {
     }
 
     /// Docker's lists.
-    static let maskedPaths = [
+    package static let maskedPaths = [
         "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
         "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
         "/sys/devices/virtual/powercap",
     ]
-    static let readonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+    package static let readonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 }

@@ -249,9 +249,9 @@ struct SpecBuilder {
 }
 
 /// Paths as texts.
-enum PathText {
+package enum PathText {
     /// Without `.`, `..`, doubled and trailing slashes; absolute ones stay below `/`.
-    static func clean(_ path: String) -> String {
+    package static func clean(_ path: String) -> String {
         var parts: [Substring] = []
         for part in path.split(separator: "/") where part != "." {
             if part == ".." { _ = parts.popLast() } else { parts.append(part) }
@@ -259,7 +259,7 @@ enum PathText {
         return "/" + parts.joined(separator: "/")
     }
 
-    static func depth(_ path: String) -> Int { clean(path).split(separator: "/").count }
+    package static func depth(_ path: String) -> Int { clean(path).split(separator: "/").count }
 }
 
 /// Where a container's cgroup is.
