@@ -102,7 +102,8 @@ struct SeccompCompiler {
         for section in order {
             var leaves = section.leaves(defaultValue, newer)
             if section.architecture == .x86_64 { leaves += wideLeaves(newer) }
-            tree(leaves[...], section, &out)
+            // one leaf alone must stand where the load falls through to
+            if leaves.count == 1 { leaf(leaves[0], section, &out) } else { _ = tree(leaves[...], section, &out) }
             out.load(DataOffset.number)
             let body = out.label
             out.compare(SeccompEmitter.equal, section.architecture.audit, then: body, otherwise: next)
@@ -123,20 +124,27 @@ struct SeccompCompiler {
         return section.leaves(defaultValue, newer)
     }
 
-    private func tree(_ leaves: ArraySlice<SeccompLeaf>, _ section: SeccompSection, _ out: inout SeccompEmitter) {
-        if leaves.count == 1, let leaf = leaves.first {
-            if leaf.clauses.isEmpty {
-                out.answer(leaf.value)
-            } else {
-                out.chain(leaf.clauses, fallback: leaf.value, is32Bit: section.architecture.is32Bit)
-            }
-            return
+    /// Answers the label of the subtree's first instruction. Leaves that answer the same share an instruction as far as a
+    /// jump reaches: the kernel's translation of a filter takes time by its length.
+    private func tree(_ leaves: ArraySlice<SeccompLeaf>, _ section: SeccompSection, _ out: inout SeccompEmitter) -> Int {
+        if leaves.count == 1, let single = leaves.first {
+            if single.clauses.isEmpty, let label = out.nearAnswer(single.value) { return label }
+            leaf(single, section, &out)
+            return out.label
         }
         let middle = leaves.startIndex + leaves.count / 2
-        tree(leaves[middle...], section, &out)
-        let right = out.label
-        tree(leaves[..<middle], section, &out)
-        out.compare(SeccompEmitter.greaterOrEqual, leaves[middle].start, then: right, otherwise: out.label)
+        let right = tree(leaves[middle...], section, &out)
+        let left = tree(leaves[..<middle], section, &out)
+        out.compare(SeccompEmitter.greaterOrEqual, leaves[middle].start, then: right, otherwise: left)
+        return out.label
+    }
+
+    private func leaf(_ leaf: SeccompLeaf, _ section: SeccompSection, _ out: inout SeccompEmitter) {
+        if leaf.clauses.isEmpty {
+            out.answer(leaf.value)
+        } else {
+            out.chain(leaf.clauses, fallback: leaf.value, is32Bit: section.architecture.is32Bit)
+        }
     }
 }
 

@@ -5,6 +5,7 @@ import Model
 /// jump is written. A label is the distance of its instruction from the program's end.
 struct SeccompEmitter {
     private(set) var reversed: [BPFInstruction] = []
+    private var answers: [(value: UInt32, label: Int)] = []
 
     // BPF_… of linux/bpf_common.h
     private static let loadAbsolute: UInt16 = 0x20
@@ -22,7 +23,19 @@ struct SeccompEmitter {
 
     var instructions: [BPFInstruction] { reversed.reversed() }
 
-    mutating func answer(_ value: UInt32) { reversed.append(BPFInstruction(code: Self.answer, operand: value)) }
+    mutating func answer(_ value: UInt32) {
+        reversed.append(BPFInstruction(code: Self.answer, operand: value))
+        if let known = answers.firstIndex(where: { $0.value == value }) {
+            answers[known].label = label
+        } else {
+            answers.append((value, label))
+        }
+    }
+
+    /// Where the last instruction is that answers so, unless a jump to it would soon be a long one.
+    func nearAnswer(_ value: UInt32) -> Int? {
+        answers.first { $0.value == value }.flatMap { label - $0.label < 220 ? $0.label : nil }
+    }
 
     /// Loads a word of `struct seccomp_data`.
     mutating func load(_ offset: UInt32) { reversed.append(BPFInstruction(code: Self.loadAbsolute, operand: offset)) }
