@@ -138,11 +138,6 @@ extension Container {
         else { return await recoverWithoutShim() }
         switch hello.phase {
         case .running, .paused:
-<<<<<<< HEAD
-            var sandbox = status.running?.sandbox
-            // The last engine was killed between the start and writing it down.
-            if sandbox == nil { sandbox = await core.sandboxes.rediscover(id, pid: hello.pid) }
-=======
             let folder = core.layout.shim(id)
             let noted = try? await core.pool.run {
                 try SandboxRecord(json: readFile(folder + "/" + ShimLauncher.sandboxFile, limit: 1 << 20))
@@ -151,7 +146,6 @@ extension Container {
             if sandbox == nil, board.snapshot.description.network.isPrivate {
                 sandbox = await core.sandboxes.rediscover(id, pid: hello.pid)
             }
->>>>>>> 13fdb5f (Engine: volumes filled from the image, sandboxes that survive a kill between start and record, unit tests)
             let run = RunningContainer(
                 pid: hello.pid, startTicks: hello.startTicks, startedAt: hello.startedAt ?? wallClock(), sandbox: sandbox)
             status.phase = hello.phase == .paused ? .paused(run) : .running(run)
