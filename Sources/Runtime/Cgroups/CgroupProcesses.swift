@@ -106,27 +106,31 @@ extension Cgroup {
         }
     }
 
-    /// Kills everything in the cgroup and below. Success means that nobody was left to be killed; reaping is the parents' task.
+    /// Kills everything in the cgroup and below. Success means that each process was sent SIGKILL and, without cgroup.kill,
+    /// that none is left but zombies; reaping is the parents' task. A frozen cgroup is thawed. A gone one is no fault.
     public func killAll() throws {
         do {
-            if isPureUnified, let path = unified?.path {
-                do { return try CgroupFile.write(path + "/cgroup.kill", "1") } catch let fault as KernelFault
-                    where fault.isMissing
-                {}
+            if let path = unified?.path {
+                do {
+                    try CgroupFile.write(path + "/cgroup.kill", "1")
+                    if isPureUnified { return }
+                } catch let fault as KernelFault where fault.isMissing || fault.isUnsupported {}
             }
             // no cgroup.kill (before 5.14, or v1): a frozen cgroup cannot fork while it is shot at
             for attempt in 0..<100 {
-                let before = processes()
-                if before.isEmpty { return }
+                let present = processes()
+                if present.isEmpty { return }
                 if attempt > 0 { try? freeze() }
-                for pid in processes() { try CgroupFile.signal(pid, 9) }
+                for pid in attempt > 0 ? processes() : present { try CgroupFile.signal(pid, 9) }
                 try? thaw()
                 CgroupFile.pause(microseconds: attempt < 10 ? 100 : 5000)
             }
         } catch let fault as KernelFault {
-            if fault.isMissing { return }
             throw Fault(.system, "cannot kill the container's processes", cause: fault)
         }
+        let left = processes().map { String($0) }
+        if left.isEmpty { return }
+        throw Fault(.system, "processes of the container do not die: \(left.prefix(8).joined(separator: ", "))")
     }
 
     /// Removes the container's folders in all hierarchies, those below first. Tries again for about a second while the
