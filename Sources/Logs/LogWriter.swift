@@ -19,6 +19,7 @@ public final class LogWriter {
     private var partial: [LogStream: [UInt8]] = [:]
     private var waiting = 0
     private var lost = 0
+    private var noteTime: Int64 = 0
 
     /// Lines that did not reach the file.
     public var lostRecords: Int { lost }
@@ -92,6 +93,11 @@ public final class LogWriter {
     }
 
     private func record(_ text: UnsafeRawBufferPointer, _ stream: LogStream) {
+        if waiting == 0, lost > 0 {
+            // The note about what is missing stands, and is dated, before what comes now
+            lastTime += 1
+            noteTime = lastTime
+        }
         lastTime += 1
         encoder.append(text, stream: stream, time: lastTime)
         waiting += 1
@@ -118,7 +124,7 @@ public final class LogWriter {
                 lost += records
                 return
             }
-            if try !append(encoder.bytes) { lost += records }
+            lost += try append(encoder.bytes)
         } catch {
             lost += records
         }
@@ -127,24 +133,22 @@ public final class LogWriter {
     /// Says in the log itself that lines are missing.
     private func writeNote() throws -> Bool {
         var note = LogEncoder()
-        lastTime += 1
         let text = "skiff: \(lost) records of this log were lost: the log file could not be written\n"
-        Array(text.utf8).withUnsafeBytes { note.append($0, stream: .stderr, time: lastTime) }
-        guard try append(note.bytes) else { return false }
+        Array(text.utf8).withUnsafeBytes { note.append($0, stream: .stderr, time: noteTime) }
+        guard try append(note.bytes) == 0 else { return false }
         lost = 0
         return true
     }
 
-    /// All or nothing: a batch that does not fit is taken back.
-    private func append(_ bytes: [UInt8]) throws -> Bool {
+    /// Whole lines only: what a full disk took of the next line is taken back. Answers how many lines were not written.
+    private func append(_ bytes: [UInt8]) throws -> Int {
         let count = try bytes.withUnsafeBytes { try file.append($0) }
-        if count == bytes.count {
-            size += count
-            return true
-        }
-        let status = try file.status()
-        try file.truncate(to: max(0, status.size - count))
-        return false
+        size += count
+        if count == bytes.count { return 0 }
+        let whole = (bytes[..<count].lastIndex(of: 0x0A) ?? -1) + 1
+        try file.truncate(to: max(0, try file.status().size - (count - whole)))
+        size -= count - whole
+        return bytes[whole...].count { $0 == 0x0A }
     }
 
     /// The current file becomes number 1 and the last one goes. Readers tell a file by its inode.
