@@ -324,8 +324,10 @@ public final class LayerUnpacker {
     }
 
     private func finishFolders() throws {
-        var seen: Set<PathBytes> = []
-        for pending in pendingFolders.reversed() where seen.insert(pending.path).inserted {
+        // The last entry of a folder counts; children come before their parents, which may lock them away.
+        var last: [PathBytes: PendingFolder] = [:]
+        for pending in pendingFolders { last[pending.path] = pending }
+        for pending in last.values.sorted(by: { $0.path.count > $1.path.count }) {
             do {
                 let folder = try folders.root.descriptor.open(
                     inRoot: pending.path, [.read, .directory, .noFollow], followSymlinks: false)
@@ -337,6 +339,9 @@ public final class LayerUnpacker {
             } catch let fault as KernelFault where fault.isMissing || fault.isNotDirectory {
                 // A later entry put something else there.
                 continue
+            } catch let fault as KernelFault {
+                let name = TarEntry.shown(pending.path)
+                throw Fault(.system, "archive entry \"\(name)\": \(fault)", subject: name)
             }
         }
         pendingFolders = []

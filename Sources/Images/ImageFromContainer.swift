@@ -13,22 +13,22 @@ extension ImageStore {
             }
         }
         let settings = try ImageChanges.apply(request.changes, to: request.settings)
-        let workshop = try Workshop(layout)
-        defer { workshop.remove() }
-        let builder = LayerBuilder(privilege: privilege)
-        let image = try await onThread {
-            let upper = try Descriptor.duplicate(of: request.upper)
-            let layer = try Self.layer(of: upper, builder, folder: workshop.file("layer"))
-            let config = Self.config(request, settings, base?.record, layer)
-            var layers = (base?.layers ?? []).map { NewLayer(place: .stored($0)) }
-            layers.append(NewLayer(place: .built(layer)))
-            var image = try NewImage(configBytes: config.json, layers: layers)
-            image.parent = request.base
-            image.tags = request.reference.map { [$0.withDefaultTag] } ?? []
-            return image
+        return try await inWorkshop { workshop in
+            let image = try await onThread { [privilege] in
+                let upper = try Descriptor.duplicate(of: request.upper)
+                let builder = LayerBuilder(privilege: privilege)
+                let layer = try Self.layer(of: upper, builder, folder: workshop.file("layer"))
+                let config = Self.config(request, settings, base?.record, layer)
+                var layers = (base?.layers ?? []).map { NewLayer(place: .stored($0)) }
+                layers.append(NewLayer(place: .built(layer)))
+                var image = try NewImage(configBytes: config.json, layers: layers)
+                image.parent = request.base
+                image.tags = request.reference.map { [$0.withDefaultTag] } ?? []
+                return image
+            }
+            try await store([image], workshop: workshop, caller: caller)
+            return try self.image(image.id)
         }
-        try await store([image], workshop: workshop, caller: caller)
-        return try self.image(image.id)
     }
 
     /// Writes the folder as a layer's tar on another thread and unpacks it again here: one way of making layers, one digest.

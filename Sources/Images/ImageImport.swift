@@ -11,30 +11,36 @@ extension ImageStore {
     ) async throws -> ImageRecord {
         let settings = try ImageChanges.apply(request.changes, to: ImageSettings())
         let handed = Handed(value: source)
-        let workshop = try Workshop(layout)
-        defer { workshop.remove() }
-        let builder = LayerBuilder(privilege: privilege)
-        let image = try await onThread {
-            let counted = CountingSource(handed.value) { progress(.received(bytes: $0)) }
-            let layer = try builder.build(counted, folder: workshop.file("layer"))
-            guard layer.tarSize > 0 else { throw Fault(.invalid, "the archive is empty") }
-            progress(.layer(diffID: layer.diffID, size: layer.size))
-            var config = ImageConfig()
-            let platform = request.platform ?? .host
-            config.architecture = platform.architecture
-            config.os = platform.os
-            config.variant = request.platform?.variant ?? ""
-            config.created = Timestamp(nanoseconds: Clock.realtime)
-            config.comment = request.message.isEmpty ? "Imported from -" : request.message
-            config.settings = settings
-            config.diffIDs = [layer.diffID]
-            config.history = [ImageHistory(created: config.created, comment: config.comment)]
-            var image = try NewImage(configBytes: config.json, layers: [NewLayer(place: .built(layer))])
-            image.tags = request.reference.map { [$0.withDefaultTag] } ?? []
-            return image
+        return try await inWorkshop { workshop in
+            let image = try await onThread { [privilege] in
+                try Self.image(handed.value, request, settings, LayerBuilder(privilege: privilege), workshop, progress)
+            }
+            try await store([image], workshop: workshop, caller: caller)
+            return try self.image(image.id)
         }
-        try await store([image], workshop: workshop, caller: caller)
-        return try self.image(image.id)
+    }
+
+    private static func image(
+        _ source: any ByteSource, _ request: ImportRequest, _ settings: ImageSettings, _ builder: LayerBuilder,
+        _ workshop: Workshop, _ progress: @escaping (ImageProgress) -> Void
+    ) throws -> NewImage {
+        let counted = CountingSource(source) { progress(.received(bytes: $0)) }
+        let layer = try builder.build(counted, folder: workshop.file("layer"))
+        guard layer.tarSize > 0 else { throw Fault(.invalid, "the archive is empty") }
+        progress(.layer(diffID: layer.diffID, size: layer.size))
+        var config = ImageConfig()
+        let platform = request.platform ?? .host
+        config.architecture = platform.architecture
+        config.os = platform.os
+        config.variant = request.platform?.variant ?? ""
+        config.created = Timestamp(nanoseconds: Clock.realtime)
+        config.comment = request.message.isEmpty ? "Imported from -" : request.message
+        config.settings = settings
+        config.diffIDs = [layer.diffID]
+        config.history = [ImageHistory(created: config.created, comment: config.comment)]
+        var image = try NewImage(configBytes: config.json, layers: [NewLayer(place: .built(layer))])
+        image.tags = request.reference.map { [$0.withDefaultTag] } ?? []
+        return image
     }
 }
 

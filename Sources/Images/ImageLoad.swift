@@ -11,20 +11,21 @@ extension ImageStore {
         _ source: sending any ByteSource, caller: Caller, progress: @escaping @Sendable (ImageProgress) -> Void = { _ in }
     ) async throws -> [ImageRecord] {
         let handed = Handed(value: source)
-        let workshop = try Workshop(layout)
-        defer { workshop.remove() }
-        let images = try await onThread { [self] in
-            let counted = CountingSource(handed.value) { progress(.received(bytes: $0)) }
-            let archive = ImageArchive(store: self, workshop: workshop, progress: progress)
-            do {
-                try archive.read(counted)
-                return try archive.images()
-            } catch {
-                counted.abandon()
-                throw imageFault(error)
+        let images = try await inWorkshop { workshop in
+            let images = try await onThread { [self] in
+                let counted = CountingSource(handed.value) { progress(.received(bytes: $0)) }
+                let archive = ImageArchive(store: self, workshop: workshop, progress: progress)
+                do {
+                    try archive.read(counted)
+                    return try archive.images()
+                } catch {
+                    counted.abandon()
+                    throw imageFault(error)
+                }
             }
+            try await store(images, workshop: workshop, caller: caller)
+            return images
         }
-        try await store(images, workshop: workshop, caller: caller)
         for image in images {
             if image.tags.isEmpty { progress(.loaded(id: image.id, name: nil)) }
             for tag in image.tags { progress(.loaded(id: image.id, name: tag)) }

@@ -68,6 +68,11 @@ public final class ImageStore: Sendable {
         for (index, path) in paths.enumerated() where exists(path) {
             try moveFolder(path, to: workshop.file(String(index)))
         }
+        try clear(workshop)
+    }
+
+    /// Deletes a workshop in the background.
+    private func clear(_ workshop: Workshop) throws {
         trash.update { $0 += 1 }
         do {
             try startThread { [trash] in
@@ -78,6 +83,19 @@ public final class ImageStore: Sendable {
             trash.update { $0 -= 1 }
             throw error
         }
+    }
+
+    /// Work that needs a folder for what is unfinished. After a fault nothing is left in it when this returns; after success the
+    /// rest goes in the background (a layer that was there already).
+    func inWorkshop<T: Sendable>(_ body: (Workshop) async throws -> T) async throws -> T {
+        let workshop = try Workshop(layout)
+        let result: T
+        do { result = try await body(workshop) } catch {
+            _ = try? await onThread { workshop.remove() }
+            throw error
+        }
+        try clear(workshop)
+        return result
     }
 
     /// Waits until nothing is being deleted in the background.

@@ -1,0 +1,37 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+// Fuzzers for what reads bytes from outside, with libFuzzer and the address sanitizer. A package of its own, so that neither the
+// sanitizers nor the fuzzers' entry points touch the build. `Rooms` is a link to ../Sources.
+let sanitized: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library"])]
+
+func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Rooms/\(name)", swiftSettings: sanitizedRoom)
+}
+
+let sanitizedRoom: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library"])]
+let codecs = ["zstd", "lzma", "bz2", "lz4", "z", "crypto"].flatMap { ["-Xlinker", "-l\($0)"] }
+
+func fuzzer(_ name: String, _ dependencies: [Target.Dependency], link: [String] = []) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies, path: "Targets/\(name)", swiftSettings: sanitized,
+        linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"] + link)])
+}
+
+let package = Package(
+    name: "skiff-fuzz",
+    targets: [
+        .target(name: "Driver", path: "Driver"),
+        .target(name: "CKernel", path: "Rooms/CKernel"),
+        .systemLibrary(name: "CCompression", path: "Rooms/CCompression"),
+        .systemLibrary(name: "CCrypto", path: "Rooms/CCrypto"),
+        room("JSON", []),
+        room("Model", ["JSON"]),
+        room("Linux", ["CKernel", "JSON", "Model"]),
+        room("Archive", ["CCompression", "CCrypto", "Linux", "JSON", "Model"]),
+        fuzzer("TarFuzzer", ["Driver", "Archive"], link: codecs),
+        fuzzer("ReferenceFuzzer", ["Driver", "Model"]),
+        fuzzer("ManifestFuzzer", ["Driver", "Model", "JSON"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

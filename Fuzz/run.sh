@@ -1,0 +1,19 @@
+#!/bin/bash
+# run.sh [FUZZER…] - builds the fuzzers and runs each for FUZZ_SECONDS (default 600). Findings and the corpus are kept in Fuzz/.build.
+set -euo pipefail
+cd "$(dirname "$0")"
+swift build --disable-index-store
+fuzzers=("$@"); [ $# -gt 0 ] || fuzzers=(TarFuzzer ReferenceFuzzer ManifestFuzzer)
+failed=0
+for fuzzer in "${fuzzers[@]}"; do
+  corpus=.build/corpus/$fuzzer; mkdir -p "$corpus" .build/findings
+  case $fuzzer in
+    TarFuzzer) tar -cf "$corpus/seed.tar" Package.swift run.sh; for c in gzip xz zstd bzip2 lz4; do command -v $c >/dev/null && $c -c <"$corpus/seed.tar" >"$corpus/seed.$c" 2>/dev/null || true; done ;;
+    ReferenceFuzzer) printf 'ghcr.io:5000/o/i:t' >"$corpus/seed" ;;
+    ManifestFuzzer) printf '{"schemaVersion":2,"manifests":[{"mediaType":"m","digest":"sha256:%064d","size":1}]}' 0 >"$corpus/seed" ;;
+  esac
+  echo "== $fuzzer for ${FUZZ_SECONDS:-600} s"
+  SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0 ".build/debug/$fuzzer" "$corpus" -max_total_time="${FUZZ_SECONDS:-600}" -rss_limit_mb=2048 \
+    -timeout=10 -artifact_prefix=".build/findings/$fuzzer-" -print_final_stats=1 2>&1 | tail -8 || failed=1
+done
+exit $failed
