@@ -12,12 +12,15 @@ public struct LinkInfo: Sendable, Equatable {
     public var kind = ""
     public var group: UInt32 = 0
     public var statistics: LinkStatistics?
+    /// RFC 2863's operational state.
+    public var operationalState: UInt8 = 0
     /// On a bridge, the state of the port (BR_STATE_FORWARDING is 3).
     public var portState: UInt8?
 
     public var isUp: Bool { flags & RouteRequest.flagUp != 0 }
-    /// Up, and the kernel has seen the carrier: packets are queued instead of dropped (IFF_RUNNING); on a bridge, forwarded.
-    public var isRunning: Bool { flags & 0x40 != 0 && portState ?? 3 == 3 }
+    /// The kernel has seen the carrier, so that packets are queued instead of dropped, and on a bridge forwarded. IFF_RUNNING
+    /// says less: it is also set while the state is unknown (IF_OPER_UNKNOWN 0; IF_OPER_UP is 6).
+    public var isRunning: Bool { operationalState == 6 && portState ?? 3 == 3 }
 
     /// An answer to RTM_GETLINK; nil for a message of another type.
     public init?(_ reply: NetlinkReply) throws {
@@ -32,6 +35,7 @@ public struct LinkInfo: Sendable, Equatable {
         mtu = attributes.native(RouteRequest.attributeMTU) ?? 0
         master = attributes.native(RouteRequest.attributeMaster) ?? 0
         group = attributes.native(RouteRequest.attributeGroup) ?? 0
+        operationalState = attributes.native(16) ?? 0
         let info = try attributes.nested(RouteRequest.attributeInfo)
         kind = info?.text(1) ?? ""
         // IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_STATE

@@ -167,6 +167,23 @@ public final class NetlinkSocket {
         return faults
     }
 
+    /// The index of a link; nil when no link has the name. Unlike a request, this does not wait for the kernel's RTNL lock
+    /// (netdevice(7) SIOCGIFINDEX).
+    public func index(ofLink name: String) -> Int32? {
+        interfaceRequest(0x8933, name)?.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: 16, as: Int32.self) }
+    }
+
+    /// struct ifreq: 16 bytes of name, 24 of answer.
+    private func interfaceRequest(_ request: UInt, _ name: String) -> [UInt8]? {
+        var buffer = Array(name.utf8.prefix(15))
+        buffer += [UInt8](repeating: 0, count: 40 - buffer.count)
+        let raw = descriptor.raw
+        let code = buffer.withUnsafeMutableBytes { bytes in
+            bytes.baseAddress.map { ioctl(raw, request, $0) } ?? -1
+        }
+        return code == 0 ? buffer : nil
+    }
+
     private func fault(_ reply: NetlinkReply, _ subject: String) throws -> KernelFault? {
         let (errno, text) = try reply.acknowledgement()
         guard errno != 0 else { return nil }

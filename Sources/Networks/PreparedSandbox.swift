@@ -27,9 +27,12 @@ final class SandboxMaker {
     private let host: NetlinkSocket
     private let home: Descriptor
     private let bridge: BridgeNetwork
+    private let keepsShelf: Bool
+    private var hasSeenBridge = false
 
-    init(_ bridge: BridgeNetwork) throws {
+    init(_ bridge: BridgeNetwork, keepsShelf: Bool) throws {
         self.bridge = bridge
+        self.keepsShelf = keepsShelf
         host = try NetlinkSocket(.route)
         home = try NetNamespace.current()
     }
@@ -67,28 +70,35 @@ final class SandboxMaker {
             // (bridge-nf-call-iptables), the bridge itself sends them back.
             RouteRequest.setHairpin(name),
         ])
-        guard let link = try inner.link(named: "eth0") else {
+        guard let index = inner.index(ofLink: "eth0") else {
             throw Fault(.system, "eth0 is missing in a new network namespace", subject: name)
         }
         try inner.transact([
             RouteRequest.set("lo", isUp: true),
             RouteRequest.set("eth0", isUp: true),
-            RouteRequest.add(address: address, prefix: bridge.record.subnet.prefix, link: link.index),
-            RouteRequest.add(route: nil, gateway: bridge.record.gateway, link: link.index),
+            RouteRequest.add(address: address, prefix: bridge.record.subnet.prefix, link: index),
+            RouteRequest.add(route: nil, gateway: bridge.record.gateway, link: index),
         ])
-        try waitUntilRunning(name)
+        try waitUntilReady(name)
         return PreparedSandbox(
             namespace: namespace, interface: PreparedSandbox.Interface(name: name, address: address, mac: mac))
     }
 
     /// The kernel notices a carrier in its own time (linkwatch); until then it drops what is sent, and a lost first packet
-    /// costs the container a second. Usually a fraction of a millisecond; never waits longer than 50.
-    private func waitUntilRunning(_ name: String) throws {
-        for link in [name, bridge.record.bridge] {
-            for _ in 0..<250 {
-                if try host.link(named: link)?.isRunning ?? true { break }
-                NetClock.sleep(microseconds: 200)
-            }
+    /// costs the container a second. Usually a fraction of a millisecond; never waits longer than 50. Being asked by message
+    /// makes newer kernels look at once (6.8, "synchronize link-watch when carrier is queried").
+    private func waitUntilReady(_ name: String) throws {
+        try waitUntilRunning(link: name)
+        // The bridge loses its carrier with its last port only, and a shelf that is kept filled holds some.
+        if hasSeenBridge, keepsShelf { return }
+        try waitUntilRunning(link: bridge.record.bridge)
+        hasSeenBridge = true
+    }
+
+    private func waitUntilRunning(link name: String) throws {
+        for _ in 0..<250 {
+            if try host.link(named: name)?.isRunning ?? true { return }
+            NetClock.sleep(microseconds: 200)
         }
     }
 

@@ -43,10 +43,11 @@ final class SandboxPool: Sendable {
             Content(
                 bridged: Shelf(capacity: configuration.warmBridged), bare: Shelf(capacity: configuration.warmBare),
                 addresses: AddressPool(subnet: bridge.record.subnet, gateway: bridge.record.gateway)))
+        let keepsShelf = configuration.warmBridged > 1
         for _ in 0..<2 {
             try startThread { [self] in
                 do {
-                    let maker = try SandboxMaker(bridge)
+                    let maker = try SandboxMaker(bridge, keepsShelf: keepsShelf)
                     while let task = tasks.take() { run(task, maker) }
                 } catch {
                     while let task = tasks.take() { fail(task, error) }
@@ -54,7 +55,7 @@ final class SandboxPool: Sendable {
             }
         }
         try startThread { [self] in
-            guard let maker = try? SandboxMaker(bridge) else { return }
+            guard let maker = try? SandboxMaker(bridge, keepsShelf: keepsShelf) else { return }
             while let kind = refills.take() { refill(kind, maker) }
         }
     }

@@ -6,12 +6,13 @@ import Testing
 @Suite struct NetlinkParserTests {
     private static let link = NetlinkMessageTests.hex(
         """
-        78 00 00 00  10 00  02 00  01 00 00 00  01 00 00 00
+        80 00 00 00  10 00  02 00  01 00 00 00  01 00 00 00
         00 00  01 00  04 00 00 00  43 10 01 00  00 00 00 00 ; Ethernet, index 4, UP|BROADCAST|RUNNING|MULTICAST|LOWER_UP
         11 00  03 00  76 65 74 68 61 63 31 65 30 30 30 32 00  00 00 00
         0a 00  01 00  02 42 ac 1e 00 02  00 00
         08 00  04 00  dc 05 00 00
         08 00  0a 00  03 00 00 00
+        05 00  10 00  06  00 00 00                          ; IFLA_OPERSTATE up
         28 00  12 00
         09 00  01 00  76 65 74 68 00  00 00 00
         0b 00  04 00  62 72 69 64 67 65 00  00
