@@ -83,6 +83,8 @@ package enum FlagParser {
             if name == "help" { throw HelpWanted() }
             throw FlagFault("unknown flag: --\(name)")
         }
+        // `run` and `create` show it among their flags.
+        if flag.name == "help" { throw HelpWanted() }
         let value: String
         if let equals {
             value = String(body[body.index(after: equals)...])

@@ -70,6 +70,15 @@ private func parse(_ words: String..., mixes: Bool = true) throws -> Parsed {
         #expect(throws: FlagFault(message)) { try FlagParser.parse(words, flags, mixesFlags: true) }
     }
 
+    @Test func helpIsAskedForWhereverFlagsAre() {
+        for command in CommandTable.standard.commands {
+            #expect(throws: FlagParser.HelpWanted.self) {
+                try FlagParser.parse(["--help"], command.flags(), mixesFlags: command.mixesFlags)
+            }
+        }
+        #expect(throws: FlagParser.HelpWanted.self) { try FlagParser.parse(["-h"], [], mixesFlags: true) }
+    }
+
     @Test func everyCommandsFlagsAreUnique() {
         for command in CommandTable.standard.commands {
             let flags = command.flags()

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""`skiff logs -f`, `run` and `exec` while skiffd is killed and started again; and skiff starting skiffd by itself.
+
+    engine_death.py BIN_FOLDER IMAGE_TAR      as root; makes its own mount and network namespaces
+"""
+import os, signal, subprocess, sys, time
+
+if os.environ.get("SKIFF_IN_NAMESPACE") != "1":
+    os.environ["SKIFF_IN_NAMESPACE"] = "1"
+    os.execvp("unshare", ["unshare", "--mount", "--net", "--propagation", "private", sys.executable] + sys.argv)
+
+BIN, TAR = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+subprocess.run(["ip", "link", "set", "lo", "up"])
+for folder in ("/run/skiff", "/var/lib/skiff"):
+    os.makedirs(folder, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
+SKIFF = os.path.join(BIN, "skiff")
+failures = []
+
+
+def skiff(*words, **options):
+    return subprocess.run([SKIFF, *words], capture_output=True, timeout=60, **options)
+
+
+def engine():
+    with open("/run/skiff/skiffd.pid") as file: return int(file.read())
+
+
+def check(name, good, detail=""):
+    print(("ok   " if good else "FAIL ") + name + ("" if good else f": {detail}"), flush=True)
+    if not good: failures.append(name)
+
+
+# Eight clients at once start one engine
+clients = [subprocess.Popen([SKIFF, "ps"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(8)]
+results = [client.communicate(timeout=60) + (client.returncode,) for client in clients]
+check("eight clients start an engine", all(result[2] == 0 for result in results), results)
+engines = subprocess.run(["pgrep", "-x", "skiffd"], capture_output=True, text=True).stdout.split()
+mine = [pid for pid in engines if os.stat(f"/proc/{pid}/ns/mnt").st_ino == os.stat("/proc/self/ns/mnt").st_ino]
+check("one engine", len(mine) == 1, mine)
+
+with open(TAR, "rb") as tar: print(skiff("import", "-c", 'CMD ["sh"]', "-", "img:1", stdin=tar).stdout)
+skiff("run", "-d", "--network", "none", "--name", "count", "img:1", "sh", "-c", "i=0; while [ $i -lt 60 ]; do echo line $i; i=$((i+1)); sleep 0.1; done; exit 7")
+logs = subprocess.Popen([SKIFF, "logs", "-f", "count"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+attached = subprocess.Popen([SKIFF, "run", "--network", "none", "--name", "attached", "img:1", "sh", "-c", "i=0; while [ $i -lt 50 ]; do echo row $i; i=$((i+1)); sleep 0.1; done; exit 9"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+time.sleep(1)
+executed = subprocess.Popen([SKIFF, "exec", "count", "sh", "-c", "i=0; while [ $i -lt 40 ]; do echo step $i; i=$((i+1)); sleep 0.1; done; exit 5"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+time.sleep(0.5)
+for _ in range(3):
+    os.kill(engine(), signal.SIGKILL)
+    time.sleep(1)
+out, err = logs.communicate(timeout=60)
+check("logs -f loses and repeats no line", out == b"".join(b"line %d\n" % i for i in range(60)), (out[-200:], err, logs.returncode))
+out, err = attached.communicate(timeout=60)
+check("an attached run goes on", out == b"".join(b"row %d\n" % i for i in range(50)), (out[-200:], err))
+check("and keeps its exit code", attached.returncode == 9, (attached.returncode, err))
+out, err = executed.communicate(timeout=60)
+check("exec goes on", out == b"".join(b"step %d\n" % i for i in range(40)), (out[-200:], err))
+check("and keeps its exit code", executed.returncode == 5, (executed.returncode, err))
+done = skiff("wait", "count")
+check("no exit code is lost", done.stdout == b"7\n", done)
+skiff("rm", "-f", "count", "attached")
+
+# Without an engine that can be started: one clear line
+os.kill(engine(), signal.SIGKILL)
+time.sleep(0.2)
+lonely = "/run/skiff/lonely"
+os.makedirs(lonely)
+subprocess.run(["cp", SKIFF, lonely])
+done = subprocess.run([lonely + "/skiff", "ps"], capture_output=True, env={"PATH": "/nonexistent"})
+check("no skiffd to be found is said", done.returncode == 1 and b"no skiffd is beside skiff or in PATH" in done.stderr, done)
+with open(lonely + "/skiffd", "w") as file: file.write("#!/bin/sh\necho it does not work; exit 3\n")
+os.chmod(lonely + "/skiffd", 0o755)
+done = subprocess.run([lonely + "/skiff", "ps"], capture_output=True, env={"PATH": "/nonexistent"})
+check("an engine that fails is quoted", done.returncode == 1 and b"ended with status 3" in done.stderr and b"it does not work" in done.stderr, done)
+done = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", SKIFF, "ps"], capture_output=True)
+check("others are told about permissions", done.returncode == 1 and b"root" in done.stderr, done)
+sys.exit(1 if failures else 0)
