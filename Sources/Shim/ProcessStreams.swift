@@ -78,6 +78,9 @@ package final class ProcessStreams: Pollable {
         guard clients.count < Self.clientLimit else {
             throw Fault(.unavailable, "too many clients are attached: at most \(Self.clientLimit) at a time")
         }
+        // Keys are typed at terminals: in a pipe the same two bytes are data.
+        var stream = stream
+        if !isTerminal { stream.detachKeys = [] }
         let client = try AttachedClient(descriptor, stream, patience: patience)
         clients.append(client)
         if !stream.early.isEmpty, stream.stdin {

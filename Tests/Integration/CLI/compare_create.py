@@ -7,6 +7,7 @@
 Members that are empty, zero, false or null are the same as absent ones.
 """
 import json, os, subprocess, sys, tempfile
+sys.dont_write_bytecode = True
 from recorder import Recorder
 
 CASES = [line for line in """

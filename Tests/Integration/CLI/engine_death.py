@@ -1,29 +1,19 @@
 #!/usr/bin/env python3
 """`skiff logs -f`, `run` and `exec` while skiffd is killed and started again; and skiff starting skiffd by itself.
 
-    engine_death.py BIN_FOLDER IMAGE_TAR      as root; makes its own mount and network namespaces
+    engine_death.py BIN_FOLDER      as root; in mount and network namespaces of its own
 """
 import os, signal, subprocess, sys, time
+sys.dont_write_bytecode = True
+import engine as support
 
-if os.environ.get("SKIFF_IN_NAMESPACE") != "1":
-    os.environ["SKIFF_IN_NAMESPACE"] = "1"
-    os.execvp("unshare", ["unshare", "--mount", "--net", "--propagation", "private", sys.executable] + sys.argv)
-
-BIN, TAR = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-subprocess.run(["ip", "link", "set", "lo", "up"])
-for folder in ("/run/skiff", "/var/lib/skiff"):
-    os.makedirs(folder, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
-SKIFF = os.path.join(BIN, "skiff")
+support.enter()
+ENGINE = support.Engine(sys.argv[1])
+SKIFF = ENGINE.skiff
 failures = []
 
 
-def skiff(*words, **options):
-    return subprocess.run([SKIFF, *words], capture_output=True, timeout=60, **options)
-
-
-def engine():
-    with open("/run/skiff/skiffd.pid") as file: return int(file.read())
+skiff = ENGINE.run
 
 
 def check(name, good, detail=""):
@@ -39,7 +29,7 @@ engines = subprocess.run(["pgrep", "-x", "skiffd"], capture_output=True, text=Tr
 mine = [pid for pid in engines if os.stat(f"/proc/{pid}/ns/mnt").st_ino == os.stat("/proc/self/ns/mnt").st_ino]
 check("one engine", len(mine) == 1, mine)
 
-with open(TAR, "rb") as tar: print(skiff("import", "-c", 'CMD ["sh"]', "-", "img:1", stdin=tar).stdout)
+ENGINE.import_busybox("img:1")
 skiff("run", "-d", "--network", "none", "--name", "count", "img:1", "sh", "-c", "i=0; while [ $i -lt 60 ]; do echo line $i; i=$((i+1)); sleep 0.1; done; exit 7")
 logs = subprocess.Popen([SKIFF, "logs", "-f", "count"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 attached = subprocess.Popen([SKIFF, "run", "--network", "none", "--name", "attached", "img:1", "sh", "-c", "i=0; while [ $i -lt 50 ]; do echo row $i; i=$((i+1)); sleep 0.1; done; exit 9"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -47,7 +37,7 @@ time.sleep(1)
 executed = subprocess.Popen([SKIFF, "exec", "count", "sh", "-c", "i=0; while [ $i -lt 40 ]; do echo step $i; i=$((i+1)); sleep 0.1; done; exit 5"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 time.sleep(0.5)
 for _ in range(3):
-    os.kill(engine(), signal.SIGKILL)
+    ENGINE.kill()
     time.sleep(1)
 out, err = logs.communicate(timeout=60)
 check("logs -f loses and repeats no line", out == b"".join(b"line %d\n" % i for i in range(60)), (out[-200:], err, logs.returncode))
@@ -62,9 +52,8 @@ check("no exit code is lost", done.stdout == b"7\n", done)
 skiff("rm", "-f", "count", "attached")
 
 # Without an engine that can be started: one clear line
-os.kill(engine(), signal.SIGKILL)
-time.sleep(0.2)
-lonely = "/run/skiff/lonely"
+ENGINE.end()
+lonely = "/run/skiff-test/lonely"
 os.makedirs(lonely)
 subprocess.run(["cp", SKIFF, lonely])
 done = subprocess.run([lonely + "/skiff", "ps"], capture_output=True, env={"PATH": "/nonexistent"})

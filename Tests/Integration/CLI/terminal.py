@@ -1,11 +1,22 @@
 #!/usr/bin/env python3
 """Terminal behaviour of `skiff` against a running engine: raw mode, restore, resize, detach, signals, pipes, exit codes.
 
-    terminal.py SKIFF HOST IMAGE      IMAGE has sh, cat, stty, sleep, head, wc, yes
+    terminal.py SKIFF HOST IMAGE [CASE…]   against a running engine; IMAGE has sh, cat, stty, sleep, head, wc, od
+    terminal.py BIN_FOLDER                 as root: with an engine of its own
 """
+import sys
+sys.dont_write_bytecode = True
 import fcntl, os, pty, re, select, signal, struct, subprocess, sys, termios, time
 
-SKIFF, HOST, IMAGE = sys.argv[1:4]
+own = None
+if len(sys.argv) == 2:
+    import engine
+    engine.enter()
+    own = engine.Engine(sys.argv[1])
+    own.import_busybox("busybox:test")
+    SKIFF, HOST, IMAGE = own.skiff, "unix:///run/skiff/skiff.sock", "busybox:test"
+else:
+    SKIFF, HOST, IMAGE = sys.argv[1:4]
 BASE = [SKIFF, "-H", HOST]
 PREFIX = f"climode{os.getpid()}"
 failures = []
@@ -259,4 +270,5 @@ for case in (raw_mode_and_exit_code, size_at_start_and_resize, interrupt_goes_to
              signal_deaths_become_128_plus, exit_codes, start_attached, logs_follow):
     if len(sys.argv) < 5 or case.__name__ in sys.argv[4:]:
         test(case)
+if own: own.end()
 sys.exit(1 if failures else 0)
