@@ -94,7 +94,7 @@ let package = Package(
         tests("ShimTests", ["Shim", "Logs", "Linux", "Model", "JSON"]),
         tests("ArchiveTests", ["TestSupport", "Archive", "Linux", "Model"]),
         tests("ImagesTests", ["TestSupport", "Images", "Archive", "State", "Linux", "JSON", "Model"]),
-        tests("NetworksTests", ["Networks", "State", "Linux", "Model", "JSON"]),
+        tests("NetworksTests", ["TestSupport", "Networks", "State", "Linux", "Model", "JSON"]),
         tests("EngineTests", ["Engine", "Linux", "Model", "JSON"]),
         tests("StateTests", ["State", "Model", "JSON"]),
         tests("APITests", ["API", "Engine", "Linux", "Model", "JSON", log] + nio),

@@ -64,7 +64,9 @@ public struct NetlinkReply: Sendable, Equatable {
         return replies
     }
 
-    static let malformed = KernelFault("netlink", errno: 74 /* EBADMSG */, "malformed message")
+    /// EBADMSG
+    private static let badMessage: CInt = 74
+    static let malformed = KernelFault("netlink", errno: badMessage, "malformed message")
 
     /// For a message of type `error`: 0 is an acknowledgement, otherwise the errno and the kernel's own words (NLMSGERR_ATTR_MSG).
     public func acknowledgement() throws -> (errno: CInt, text: String?) {
