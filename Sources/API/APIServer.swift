@@ -3,6 +3,7 @@ import Logging
 import Model
 import NIOCore
 import NIOPosix
+import Synchronization
 
 /// Serves the Docker Engine API on listening sockets.
 public final class APIServer: Sendable {
@@ -39,6 +40,8 @@ public final class APIServer: Sendable {
     }
 
     public var connectionCount: Int { registry.count }
+    /// Requests since the start.
+    public var requestCount: Int { registry.requests.load(ordering: .relaxed) }
 
     /// Accepts nothing more. What is being answered goes on.
     public func stopAccepting() async {

@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -60,6 +62,20 @@ void skiff_limit_heaps(int arenas) {
     mallopt(M_ARENA_MAX, arenas);
     mallopt(M_TRIM_THRESHOLD, 256 << 10);
     mallopt(M_MMAP_THRESHOLD, 256 << 10);
+}
+
+// Set by the linker; absent in some ways of linking.
+extern char __executable_start[] __attribute__((weak));
+extern char etext[] __attribute__((weak));
+
+void skiff_release_text(void) {
+    malloc_trim(0);
+    if (!__executable_start || !etext) return;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)__executable_start + page - 1) & ~(page - 1);
+    uintptr_t last = (uintptr_t)etext & ~(page - 1);
+    // segments in between may have holes, which fail and change nothing beyond
+    if (first < last) madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
 long skiff_raise_file_limit(void) {

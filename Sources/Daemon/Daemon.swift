@@ -17,6 +17,8 @@ final class Daemon: Sendable {
     /// Answers that are under way get so long when the daemon ends.
     private static let grace = Duration.seconds(5)
 
+    private static let idleTime = Duration.seconds(5)
+
     init(options: DaemonOptions, log: Logger) {
         self.options = options
         self.log = log
@@ -91,9 +93,25 @@ final class Daemon: Sendable {
             gate.fail(Fault(.unavailable, "the engine could not start", cause: error))
             throw error
         }
-        trimHeap()
         try? DaemonProcess.notify("READY=1\nSTATUS=serving \(options.sockets.joined(separator: " "))")
         log.notice("ready", metadata: ["version": "\(Skiff.version)", "sockets": "\(options.sockets.joined(separator: " "))"])
+    }
+
+    /// Whenever nothing was asked for a while after something was, memory goes back to the kernel: an engine that idles most of
+    /// its life should not hold what its last busy moment needed. Ends with its task.
+    func watchIdleness() async {
+        var last = -1
+        var isReleased = false
+        while (try? await Task.sleep(for: Self.idleTime)) != nil {
+            let count = server.withLock { $0 }?.requestCount ?? 0
+            if count != last {
+                last = count
+                isReleased = false
+            } else if !isReleased {
+                DaemonProcess.releaseIdleMemory()
+                isReleased = true
+            }
+        }
     }
 
     /// Answers under way end; containers go on.
@@ -114,7 +132,7 @@ final class Daemon: Sendable {
         log.notice(
             "status",
             metadata: ["connections": "\(connections)", "resident": memory.map { "\($0 * 4) KiB" } ?? "unknown"])
-        trimHeap()
+        DaemonProcess.releaseIdleMemory()
     }
 
     private func configuration() throws -> EngineConfiguration {

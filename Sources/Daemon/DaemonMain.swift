@@ -48,7 +48,10 @@ private func run(_ options: DaemonOptions) throws {
     if (try? DaemonProcess.raiseFileLimit()) == nil { log.debug("the limit of open files stays as it is") }
     let failure = FirstFault()
     let start = Task {
-        do { try await daemon.start(sockets) } catch {
+        do {
+            try await daemon.start(sockets)
+            await daemon.watchIdleness()
+        } catch {
             failure.note(Fault(error))
             SignalPipe.raise(Signal.terminate)
         }

@@ -48,6 +48,9 @@ public enum DaemonProcess {
     /// At most so many heaps for all threads (mallopt(3) M_ARENA_MAX). Before threads start.
     public static func limitHeaps(_ arenas: CInt) { skiff_limit_heaps(arenas) }
 
+    /// Gives back free heap and the pages of this program's text: what is needed comes back from the page cache.
+    public static func releaseIdleMemory() { skiff_release_text() }
+
     /// The soft limit of open files becomes the hard one; answers it. setrlimit(2)
     @discardableResult public static func raiseFileLimit() throws -> Int {
         Int(try kernel("setrlimit RLIMIT_NOFILE") { skiff_raise_file_limit() })

@@ -28,6 +28,16 @@ class SystemTests(Case):
     def test_system_df(self):
         self.assertIn("Images", self.ok("system", "df").out)
 
+    def test_system_prune(self):
+        self.ok("create", "--name", "made", IMAGE, "true")
+        self.assertIn("Total reclaimed space", self.ok("system", "prune", "-f").out)
+        self.assertEqual(self.ok("ps", "-aq").out, "")
+
+    def test_what_is_not_built_says_so(self):
+        self.ok("run", "-d", "--name", "cc", IMAGE, "sleep", "60")
+        self.fails(1, "not built yet", "cp", "cc:/etc/passwd", "-")
+        self.fails(1, "not built yet", "network", "create", "mine")
+
     def test_events(self):
         since = str(time.time())
         self.ok("run", "--rm", "--name", "ev", "--network", "none", IMAGE, "true")

@@ -12,9 +12,7 @@ extension Router<Route> {
             ("GET", "/images/search", "searching is not possible: \(registries)"),
             ("GET", "/distribution/{name...}/json", "looking into a registry is not possible: \(registries)"),
             ("POST", "/build", "building images is not built yet: use import, load, bootstrap or commit"),
-            ("POST", "/build/prune", "there is no build cache: building images is not built yet"),
             ("POST", "/networks/create", networks),
-            ("POST", "/networks/prune", networks),
             ("POST", "/networks/{id}/connect", networks),
             ("POST", "/networks/{id}/disconnect", networks),
             ("DELETE", "/networks/{id}", networks),
@@ -23,6 +21,9 @@ extension Router<Route> {
             ("PUT", "/containers/{id}/archive", "copying into containers is not built yet: use exec -i with tar"),
             ("GET", "/containers/{id}/attach/ws", "attaching over a web socket is not built yet: use attach"),
         ]
+        // `system prune` goes through these: there is nothing to remove
+        post("/build/prune") { _ in .json(bytes: Array(#"{"CachesDeleted":null,"SpaceReclaimed":0}"#.utf8)) }
+        post("/networks/prune") { _ in .json(bytes: Array(#"{"NetworksDeleted":null}"#.utf8)) }
         for route in unbuilt {
             on(route.method, route.pattern, body: .stream) { _ in throw Fault(.unsupported, route.text) }
         }

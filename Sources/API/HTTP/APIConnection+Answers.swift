@@ -3,11 +3,13 @@ import Linux
 import Logging
 import Model
 import NIOCore
+import Synchronization
 
 // What goes out: whole answers, streams, refusals, and the socket itself.
 extension APIConnection {
     func dispatch(_ exchange: Exchange) {
         guard let context else { return }
+        registry.requests.add(1, ordering: .relaxed)
         let request = exchange.request(caller)
         log.debug("\(request.method) \(exchange.head.target)", metadata: ["pid": "\(caller.pid)"])
         switch exchange.route.handler {

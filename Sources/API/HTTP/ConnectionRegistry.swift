@@ -6,6 +6,8 @@ final class ConnectionRegistry: Sendable {
     /// Tells a connection that it ends with the answer it is giving.
     struct Quiesce: Sendable {}
 
+    /// Requests so far.
+    let requests = Atomic<Int>(0)
     private let channels = Mutex<[ObjectIdentifier: any Channel]>([:])
 
     func add(_ channel: any Channel) { channels.withLock { $0[ObjectIdentifier(channel)] = channel } }

@@ -12,6 +12,9 @@ int skiff_signal_pipe(const int *signals, int count);
 int skiff_notify(const char *path, const char *text);
 /// At most so many heaps for all threads, and free memory at the top goes back early. mallopt(3)
 void skiff_limit_heaps(int arenas);
+/// Gives back free heap and the pages of the program's own text, which come back from the page cache when they are needed.
+/// Safe with threads. malloc_trim(3), madvise(2) MADV_DONTNEED
+void skiff_release_text(void);
 /// Soft limit of open files to the hard limit; answers the new one. setrlimit(2)
 long skiff_raise_file_limit(void);
 
