@@ -45,9 +45,9 @@ public enum Polling {
 public struct SignalDescriptor: ~Copyable {
     public let descriptor: Descriptor
 
-    public init(_ signals: [CInt]) throws {
-        let set = signals.reduce(UInt64(0)) { $0 | 1 << UInt64($1 - 1) }
-        descriptor = Descriptor(owning: try kernel("signalfd") { skiff_signal_descriptor(set) })
+    /// Bit n - 1 stands for signal n. The signals are blocked first.
+    public init(mask: UInt64) throws {
+        descriptor = Descriptor(owning: try kernel("signalfd") { skiff_signal_descriptor(mask) })
     }
 
     /// The next signal's number; nil when there is none.

@@ -84,6 +84,7 @@ struct StartContext: Sendable {
     }
 
     func runPoststart(_ state: ContainerState) {
+        if hooks.isEmpty { return }
         HookRunner.runAll(hooks, "poststart", state: state.ociState(.running), folder: state.bundle, report: report)
     }
 }

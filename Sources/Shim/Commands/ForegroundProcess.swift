@@ -8,8 +8,9 @@ struct ForegroundProcess: ~Copyable {
     /// Blocks the signals from now on: one that comes while the container is made is passed on afterwards.
     init() throws {
         // All that can be caught, but for those of faults, of job control by the terminal's own rules, and SIGURG.
-        let kept: Set<CInt> = [4, 5, 6, 7, 8, 9, 11, 19, 23, 31, 32, 33]
-        signals = try SignalDescriptor((1...64).map { CInt($0) }.filter { !kept.contains($0) })
+        var mask = UInt64.max
+        for number: UInt64 in [4, 5, 6, 7, 8, 9, 11, 19, 23, 31, 32, 33] { mask &= ~(1 << (number - 1)) }
+        signals = try SignalDescriptor(mask: mask)
     }
 
     mutating func follow(_ pidfd: CInt, pid: CInt, terminal: consuming Descriptor?) throws -> ExitStatus {
