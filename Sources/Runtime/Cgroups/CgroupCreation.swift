@@ -9,7 +9,7 @@ extension Cgroup {
         var made: [String] = []
         do {
             for entry in record.entries { try make(entry, &made) }
-            if !isPureUnified, let resources { try enableNeeded(resources) }
+            if !isPureUnified { try enableNeeded(resources ?? OCI.Resources()) }
             try setUp(resources)
             return try entrance()
         } catch {
@@ -102,10 +102,12 @@ extension Cgroup {
         }
     }
 
-    /// On a hybrid machine v2's controllers are switched on only for who asks for them: one in use cannot be mounted as v1.
+    /// On a hybrid machine v2's rarer controllers are switched on only for who asks for them: one in use cannot be mounted as
+    /// v1 any more.
     func enableNeeded(_ resources: OCI.Resources) throws {
         guard let entry = unified else { return }
-        var names = Set(resources.unified.keys.map { String($0.prefix { $0 != "." }) })
+        var names: Set<String> = ["cpu", "cpuset", "io", "memory", "pids"]
+        for file in resources.unified.keys { names.insert(String(file.prefix { $0 != "." })) }
         if !resources.hugepageLimits.isEmpty { names.insert("hugetlb") }
         if !resources.rdma.isEmpty { names.insert("rdma") }
         let wanted = entry.controllers.filter { names.contains($0) && Self.enabledControllers.contains($0) }

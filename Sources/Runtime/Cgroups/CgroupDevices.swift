@@ -7,7 +7,7 @@ extension Cgroup {
     func applyDevices(_ rules: [OCI.DeviceRule], isNew: Bool) throws {
         let rules = try DeviceRules(rules)
         if let entry = entry(with: "devices") { return try applyLegacy(rules, entry, isNew) }
-        guard isPureUnified, let entry = unified else {
+        guard let entry = unified else {
             throw CgroupLimits.missing("devices", "devices")
         }
         do {

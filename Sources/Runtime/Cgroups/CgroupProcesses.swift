@@ -2,13 +2,12 @@ import Linux
 import Model
 
 extension Cgroup {
-    /// The v1 freezer's folder, or the v2 folder.
-    private var freezer: CgroupRecord.Entry? { isPureUnified ? unified : entry(with: "freezer") }
+    /// The v1 freezer's folder, else the v2 folder.
+    private var freezer: CgroupRecord.Entry? { entry(with: "freezer") ?? unified }
 
     /// The folder in which processes are counted: one that a process cannot leave without the host's help.
     private var census: CgroupRecord.Entry? {
-        isPureUnified
-            ? unified : entry(with: "freezer") ?? entry(with: "devices") ?? entry(with: "pids") ?? record.entries.first
+        entry(with: "freezer") ?? unified ?? entry(with: "devices") ?? entry(with: "pids") ?? record.entries.first
     }
 
     /// Stops every process in the cgroup and below. Success means that all stand still.

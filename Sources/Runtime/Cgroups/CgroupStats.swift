@@ -24,7 +24,7 @@ extension Cgroup {
 
     private func cpuStats() -> ContainerStats.CPU {
         var cpu = ContainerStats.CPU()
-        if isPureUnified, let entry = unified {
+        if entry(with: "cpuacct") == nil, let entry = unified {
             let values = entry.keyed("cpu.stat")
             cpu.total = (values["usage_usec"] ?? 0) &* 1000
             cpu.user = (values["user_usec"] ?? 0) &* 1000

@@ -226,7 +226,7 @@ private func has(_ controller: String) -> Bool { layout?.hierarchy(with: control
         #expect(!test.cgroup.processes().isEmpty)
     }
 
-    @Test func updateOfAHybridMachineSwitchesV2On() throws {
+    @Test func unifiedFilesAreWrittenAsTheyAre() throws {
         guard layout?.mode == .unified else { return }
         let test = try TestCgroup("unified", .init(unified: ["memory.high": "\(48 << 20)", "pids.max": "77"]))
         #expect(test.file("memory", "memory.high") == "\(48 << 20)")
