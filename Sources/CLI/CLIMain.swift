@@ -38,6 +38,7 @@ package struct CommandLineRun {
     package static func text(_ error: any Error) -> String {
         switch error {
         case let fault as FlagFault: fault.message
+        case let fault as TemplateFault: fault.message
         default: String(describing: error)
         }
     }
@@ -86,7 +87,11 @@ package struct CommandLineRun {
 
     private func noCommand(_ words: [String]) throws -> CInt {
         if let noun = table.nouns.first(where: { $0.name == words.first }) {
-            if words.count == 1 || words[1] == "--help" || words[1] == "-h" {
+            if words.count == 1 {
+                Screen.error(HelpText.noun(noun, table.commands(of: noun)))
+                return 0
+            }
+            if words[1] == "--help" || words[1] == "-h" {
                 try Screen.out(HelpText.noun(noun, table.commands(of: noun)))
                 return 0
             }

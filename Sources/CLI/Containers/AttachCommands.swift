@@ -20,10 +20,10 @@ enum AttachCommand {
         let keys = try DetachSequence.from(flags)
         let container = try client.get("/containers/\(Query.path(invocation.arguments[0]))/json", as: JSONValue.self)
         let state = container["State"]
-        if state?["Running"]?.bool != true { throw FlagFault("cannot attach to a stopped container, start it first") }
-        if state?["Paused"]?.bool == true { throw FlagFault("cannot attach to a paused container, unpause it first") }
+        if state?["Running"]?.bool != true { throw FlagFault("You cannot attach to a stopped container, start it first") }
+        if state?["Paused"]?.bool == true { throw FlagFault("You cannot attach to a paused container, unpause it first") }
         if state?["Restarting"]?.bool == true {
-            throw FlagFault("cannot attach to a restarting container, wait until it is running")
+            throw FlagFault("You cannot attach to a restarting container, wait until it is running")
         }
         guard let id = container["Id"]?.string else { throw Fault(.system, "the engine's answer has no Id") }
         let hasTerminal = container["Config"]?["Tty"]?.bool == true
@@ -54,7 +54,8 @@ enum StartCommand {
     @Sendable private static func run(_ invocation: Invocation) throws -> CInt {
         let flags = invocation.flags
         guard flags.bool("attach") || flags.bool("interactive") else {
-            return try ManyContainers.each(invocation, "POST", "start")
+            return try ManyContainers.each(
+                invocation, "POST", "start", summary: { "Error: failed to start containers: " + $0.joined(separator: ", ") })
         }
         guard invocation.arguments.count == 1 else {
             throw FlagFault("you cannot start and attach multiple containers at once")

@@ -91,7 +91,9 @@ enum LifecycleCommands {
     ) { invocation in
         let (old, new) = (invocation.arguments[0], invocation.arguments[1])
         guard !old.isEmpty, !new.isEmpty else { throw FlagFault("Error: Neither old nor new names may be empty") }
-        try invocation.client().call("POST", "/containers/\(Query.path(old))/rename", Query([("name", new)]))
+        do { try invocation.client().call("POST", "/containers/\(Query.path(old))/rename", Query([("name", new)])) } catch let
+            refusal as EngineRefusal
+        { throw ExitStatus(1, "\(refusal)\nError: failed to rename container named \(old)") }
         return 0
     }
 

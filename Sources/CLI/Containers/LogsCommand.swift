@@ -71,7 +71,7 @@ enum PortCommand {
         if invocation.arguments.count == 2 {
             let wanted = invocation.arguments[1].contains("/") ? invocation.arguments[1] : invocation.arguments[1] + "/tcp"
             lines = (ports.first { $0.key == wanted }?.value.array ?? []).map(line)
-            if lines.isEmpty { throw FlagFault("no public port '\(wanted)' published for \(name)") }
+            if lines.isEmpty { throw FlagFault("Error: No public port '\(invocation.arguments[1])' published for \(name)") }
         } else {
             for port in ports { lines += (port.value.array ?? []).map { "\(port.key) -> \(line($0))" } }
             lines.sort { natural($0) < natural($1) }
@@ -110,6 +110,24 @@ enum CommitCommand {
         if !flags.bool("pause", default: true) { query.add("pause", "0") }
         let answer: JSONValue = try invocation.client().post("/commit", query, json: Array("{}".utf8))
         try Screen.out((answer["Id"]?.string ?? "") + "\n")
+        return 0
+    }
+}
+
+enum DiffCommand {
+    static let command = Command(
+        "diff", aliases: ["container diff"], "Inspect changes to files or directories on a container's filesystem",
+        usage: "CONTAINER",
+        .exactly(1), completes: [.containers]
+    ) { invocation in
+        let changes: [Docker.FilesystemChange] = try EngineClient.decode(
+            try invocation.client().call("GET", "/containers/\(Query.path(invocation.arguments[0]))/changes"))
+        let letters = ["C", "A", "D"]
+        let lines = changes.map { change in
+            let kind = change.kind ?? 0
+            return "\(letters.indices.contains(kind) ? letters[kind] : "?") \(change.path ?? "")\n"
+        }
+        try Screen.out(lines.joined())
         return 0
     }
 }

@@ -21,7 +21,7 @@ enum ListFlags {
 
     /// `name=value` of a --filter.
     static func pair(_ text: String) throws -> (String, String) {
-        guard let (name, value) = GoText.cut(text, "=") else { throw FlagFault("invalid filter '\(text)'") }
+        guard let (name, value) = GoText.cut(text, "=") else { throw FlagFault("bad format of filter (expected name=value)") }
         return (name.trimmingSpaces().lowercased(), value.trimmingSpaces())
     }
 

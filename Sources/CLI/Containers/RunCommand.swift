@@ -135,6 +135,8 @@ package enum RunFault {
         {
             throw fault
         } catch {
+            // Docker's `create` shows an engine's refusal as other commands do.
+            if invocation.command.name == "create", !(error is FlagFault) { throw error }
             let text = CommandLineRun.text(error)
             throw ExitStatus(
                 error is EngineRefusal ? status(text) : 125,

@@ -17,6 +17,9 @@ package struct ListColumn<Row> {
         self.value = { .string(value($0)) }
     }
 
+    /// A label's header is its name.
+    var headerValue: TemplateValue { name == "Label" ? .record(type: TemplateFunctions.namesItself, []) : .string(header) }
+
     init(_ name: String, _ header: String, values: @escaping (Row) -> TemplateValue) {
         self.name = name
         self.header = header
@@ -44,8 +47,10 @@ package struct Listing<Row> {
         case nil, "", "table": return .table(columns ?? standard)
         case "json": return .json
         case let format?:
-            if format.hasPrefix("table ") { return .templateTable(try Template(Self.unescaped(String(format.dropFirst(6))))) }
-            return .template(try Template(Self.unescaped(format)))
+            if format.hasPrefix("table ") {
+                return .templateTable(try Template(Self.unescaped(String(format.dropFirst(6))), .listing))
+            }
+            return .template(try Template(Self.unescaped(format), .listing))
         }
     }
 
@@ -79,7 +84,7 @@ package struct Listing<Row> {
         case .json: return rows.map { record($0, listed: true).json.jsonText + "\n" }.joined()
         case .template(let template): return try rows.map { try template.run(record($0)) + "\n" }.joined()
         case .templateTable(let template):
-            let header = try template.run(.record(type: type, columns.map { ($0.name, .string($0.header)) }))
+            let header = try template.run(.record(type: type, columns.map { ($0.name, $0.headerValue) }))
             return TabbedText.align(try [header] + rows.map { try template.run(record($0)) })
         }
     }

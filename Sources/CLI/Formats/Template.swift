@@ -1,11 +1,21 @@
 /// A format that was read: carried out for each row.
 package struct Template: Sendable {
     private let nodes: [TemplateNode]
+    private let words: Words
+
+    /// What docker puts before a fault: its lists and its `inspect` differ.
+    package struct Words: Sendable {
+        let parsing: String
+        let running: String
+        package static let inspecting = Words(parsing: "template parsing error: ", running: "template parsing error: ")
+        package static let listing = Words(parsing: "failed to parse template: ", running: "failed to execute template: ")
+    }
 
     /// Docker's words for a template that cannot be read.
-    package init(_ text: String) throws {
+    package init(_ text: String, _ words: Words = .inspecting) throws {
+        self.words = words
         do { nodes = try TemplateParser.parse(text) } catch let fault as TemplateFault {
-            throw TemplateFault("template parsing error: template: :1: \(fault.message)")
+            throw TemplateFault(words.parsing + "template: :1: \(fault.message)")
         }
     }
 
@@ -13,7 +23,7 @@ package struct Template: Sendable {
         var runner = TemplateRunner(value)
         do { try runner.run(nodes) } catch let fault as TemplateFault {
             let place = runner.place.map { "executing \"\" at <\($0)>: " } ?? ""
-            throw TemplateFault("template parsing error: template: :1:2: \(place)\(fault.message)")
+            throw TemplateFault(words.running + "template: :1:2: \(place)\(fault.message)")
         }
         return runner.output
     }

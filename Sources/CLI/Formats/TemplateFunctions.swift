@@ -8,6 +8,9 @@ enum TemplateFunctions {
         "lt", "le", "gt", "ge", "and", "or", "not", "slice", "html", "js", "urlquery",
     ]
 
+    /// The type of a record whose every member is its own name.
+    static let namesItself = "header"
+
     static func call(_ name: String, _ arguments: [TemplateValue]) throws -> TemplateValue {
         switch name {
         case "json":
@@ -107,6 +110,7 @@ enum TemplateFunctions {
         guard var value = arguments.first else { throw TemplateFault("wrong number of args for index: want at least 1 got 0") }
         for key in arguments.dropFirst() {
             switch (value, key) {
+            case (.record(Self.namesItself, _), .string): value = key
             case (.list(let elements), .int(let index)):
                 guard elements.indices.contains(index) else {
                     throw TemplateFault("error calling index: index out of range: \(index)")

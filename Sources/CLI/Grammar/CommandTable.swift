@@ -11,7 +11,7 @@ package struct CommandTable: Sendable {
             LifecycleCommands.kill, LifecycleCommands.pause, LifecycleCommands.unpause, LifecycleCommands.wait,
             LifecycleCommands.remove,
             LifecycleCommands.rename, LifecycleCommands.update, LogsCommand.command, TopCommand.command, PortCommand.command,
-            CommitCommand.command, StatsCommand.command, HistoryCommand.command, ImageChangeCommands.tag,
+            CommitCommand.command, DiffCommand.command, StatsCommand.command, HistoryCommand.command, ImageChangeCommands.tag,
             ImageChangeCommands.remove,
             ArchiveCommands.importFile, ArchiveCommands.load, ArchiveCommands.save, ArchiveCommands.export,
             BootstrapCommand.command,

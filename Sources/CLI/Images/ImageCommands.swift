@@ -186,7 +186,7 @@ enum ImageChangeCommands {
 enum ArchiveCommands {
     static let importFile = Command(
         "import", aliases: ["image import"], "Import the contents from a tarball to create a filesystem image",
-        usage: "[OPTIONS] file|- [REPOSITORY[:TAG]]", .between(1, 2),
+        usage: "[OPTIONS] file|- [REPOSITORY[:TAG]]", .atLeast(1),
         flags: [
             .list("change", "c", "Apply Dockerfile instruction to the created image"),
             .string("message", "m", "Set commit message for imported image"),

@@ -17,7 +17,8 @@ enum InspectCommand {
     ) { invocation in
         let type = invocation.flags.string("type") ?? ""
         guard type.isEmpty || kinds.contains(where: { $0.type == type }) else {
-            throw FlagFault("\(GoText.quote(type)) is not a valid value for --type")
+            let known = kinds.map { GoText.quote($0.type) }.joined(separator: ", ")
+            throw FlagFault("unknown type: \(GoText.quote(type)): must be one of \(known)")
         }
         return try run(invocation, type.isEmpty ? kinds : kinds.filter { $0.type == type }, isAny: type.isEmpty)
     }

@@ -104,7 +104,6 @@ enum MissingCommands {
         make(
             "cp", aliases: ["container cp"], "Copy files/folders between a container and the local filesystem",
             "use `skiff exec` with tar"),
-        make("diff", aliases: ["container diff"], "Inspect changes to files or directories on a container's filesystem", nil),
     ]
 
     private static func make(_ name: String, aliases: [String] = [], _ summary: String, _ instead: String?) -> Command {
