@@ -25,8 +25,12 @@ package struct CommandLineRun {
         } catch let exit as ExitStatus {
             if !exit.text.isEmpty { Screen.error(exit.text + "\n") }
             return exit.status
+        } catch let fault as KernelFault where fault.call == "write" && SocketCalls.isBrokenPipe(fault) {
+            // Who reads our output has enough: end as programs do that do not catch the signal.
+            SignalCalls.die(by: SignalCalls.brokenPipe)
         } catch let fault as Fault where fault.kind == .cancelled {
-            if !fault.message.hasPrefix("write:") { Screen.error(fault.message + "\n") }
+            if fault.message.hasPrefix("write:") { SignalCalls.die(by: SignalCalls.brokenPipe) }
+            Screen.error(fault.message + "\n")
             return 1
         } catch {
             Screen.error(Self.text(error) + "\n")

@@ -8,6 +8,7 @@ public enum SignalCalls {
     public static let terminate = SIGTERM
     public static let childEnded = SIGCHLD
     public static let kill = SIGKILL
+    public static let brokenPipe = SIGPIPE
 
     /// Every signal that a program may forward: not those that end or stop it regardless, not the faults, not job control's own.
     public static var forwardable: [CInt] {
