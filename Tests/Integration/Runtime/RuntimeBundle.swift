@@ -1,5 +1,7 @@
 import Glibc
+import Linux
 import Model
+import Runtime
 import TestSupport
 
 /// A bundle with a busybox root for `skiff-runtime run`.
@@ -14,6 +16,12 @@ final class RuntimeBundle {
     init(_ name: String = #function) throws {
         scratch = try Scratch(name)
         root = try scratch.busyboxRoot()
+    }
+
+    deinit {
+        // the tests' own folder above the containers', when this was the last in it
+        guard let layout = try? CgroupLayout.detect() else { return }
+        for hierarchy in layout.hierarchies { try? CgroupFile.removeFolder(hierarchy.mountPoint + testCgroup) }
     }
 
     /// Runs a command to its end.
