@@ -64,7 +64,8 @@ public final class AttachSession {
     /// - Parameter watch: is attended to meanwhile.
     public func run(_ connection: HTTPConnection, _ reactions: Reactions, watch: ExitWatch? = nil) throws -> Ending {
         defer { restore() }
-        var buffer = [UInt8](repeating: 0, count: 256 << 10)
+        // Most containers say little: memory for streams comes when one fills the first buffer.
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
         var pending: [UInt8] = []
         var input = stdin
         let early = connection.takeBuffered()
@@ -89,6 +90,7 @@ public final class AttachSession {
                     return .closed
                 }
                 try buffer.withUnsafeBytes { try deliver(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+                if count == buffer.count, count < 256 << 10 { buffer = [UInt8](repeating: 0, count: 256 << 10) }
             }
             if let inputAt, ready[inputAt].readable, let from = input {
                 guard let typed = try readInput(from, &buffer) else {
