@@ -12,7 +12,7 @@ extension OCI {
         public var env: [String]
         /// Absolute.
         public var cwd: String
-        /// Absent: the process keeps no capability set of its own making, as with runc.
+        /// Absent: none at all, as with runc.
         public var capabilities: Capabilities?
         public var rlimits: [Rlimit]
         public var noNewPrivileges: Bool
