@@ -230,8 +230,7 @@ struct SpecBuilder {
         if ipc == "none" {
             mounts.removeAll { $0.destination == "/dev/mqueue" }
         } else if ipc == "host" {
-            mounts.removeAll { $0.destination == "/dev/mqueue" }
-            mounts.append(bind("/dev/mqueue"))
+            // mqueue belongs to the namespace, which is the host's here; the host's /dev/shm is a mount of its own.
             mounts.append(bind("/dev/shm"))
         } else {
             let size = host.shmSize.flatMap { $0 > 0 ? $0 : nil } ?? 64 << 20
