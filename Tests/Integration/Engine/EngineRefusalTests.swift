@@ -22,7 +22,6 @@ import TestSupport
             ),
             (["--restart", "always", "busybox:test", "true"], 125, ""),
             (["nosuchimage:x", "true"], 125, "nosuchimage"),
-            (["--network", "nosuch", "busybox:test", "true"], 125, "network nosuch not found"),
             (["--cap-add", "FOO", "busybox:test", "true"], 125, "invalid capability"),
             (["-m", "1m", "busybox:test", "true"], 125, "Minimum memory limit allowed is 6MB"),
         ]
