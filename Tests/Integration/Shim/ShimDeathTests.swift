@@ -16,7 +16,6 @@ import TestSupport
         #expect(kill(started.pid, 0) == 0)
         kill(started.pid, SIGKILL)
         #expect(eventually { !shim.exists("/proc/\(started.pid)/root/bin") })
-        removeCgroups(of: shim)
     }
 
     @Test func anEngineFindsTheSocketOrTheRecordAtEveryMoment() throws {
@@ -43,12 +42,5 @@ import TestSupport
             #expect(sawRecord)
             #expect(shim.waitForShim() != nil)
         }
-    }
-
-    private func removeCgroups(of shim: ShimDriver) {
-        _ = run([
-            "/bin/sh", "-c",
-            "for d in /sys/fs/cgroup/*\(testCgroup)/shim-\(shim.id.short); do rmdir \"$d\" 2>/dev/null; done; true",
-        ])
     }
 }

@@ -51,12 +51,34 @@ final class ShimDriver {
     }
 
     deinit {
+        endContainer()
         disconnect()
-        if !isReaped, shimPid > 0 {
-            _ = eventually(timeout: 0.3) { reapShim() != nil }
-            if !isReaped { kill(shimPid, SIGKILL) }
-            var status: CInt = 0
-            if !isReaped { waitpid(shimPid, &status, 0) }
+        if !isReaped, waitForShim(timeout: 5) == nil {
+            kill(shimPid, SIGKILL)
+            _ = waitForShim(timeout: 5)
+        }
+        removeCgroups()
+    }
+
+    private var cgroup: String { testCgroup + "/shim-" + id.short }
+
+    /// Whatever a test left running goes, also where its shim was killed.
+    private func endContainer() {
+        _ = run([
+            "/bin/sh", "-c",
+            """
+            for d in /sys/fs/cgroup/*\(cgroup) /sys/fs/cgroup\(cgroup); do
+              [ -e "$d/freezer.state" ] && echo THAWED >"$d/freezer.state"
+              [ -e "$d/cgroup.procs" ] && cat "$d/cgroup.procs"
+            done 2>/dev/null | sort -u | xargs -r kill -9 2>/dev/null; true
+            """,
+        ])
+    }
+
+    private func removeCgroups() {
+        let folders = "/sys/fs/cgroup/*\(cgroup) /sys/fs/cgroup\(cgroup)"
+        _ = eventually(timeout: 3) {
+            run(["/bin/sh", "-c", "! rmdir \(folders) 2>/dev/null; ! ls -d \(folders) 2>/dev/null"]).status == 0
         }
     }
 
