@@ -62,6 +62,13 @@ class Engine:
                 self.process.wait(15)
             except subprocess.TimeoutExpired:
                 self.process.kill()
+        # the parent of the containers' cgroups is the engine's to keep, and ours to remove
+        for folder in [self.cgroup, *["/" + name + self.cgroup for name in os.listdir("/sys/fs/cgroup")]]:
+            for path, _, _ in os.walk("/sys/fs/cgroup" + folder, topdown=False):
+                try:
+                    os.rmdir(path)
+                except OSError:
+                    pass
         if os.environ.get("KEEP"):
             print("kept: " + self.scratch, file=sys.stderr)
         else:
