@@ -77,7 +77,8 @@ final class ShimDriver {
 
     private func removeCgroups() {
         let folders = "/sys/fs/cgroup/*\(cgroup) /sys/fs/cgroup\(cgroup)"
-        _ = eventually(timeout: 3) {
+        // Orphans are reaped by the first process, which may take two seconds
+        _ = eventually(timeout: 6) {
             run(["/bin/sh", "-c", "! rmdir \(folders) 2>/dev/null; ! ls -d \(folders) 2>/dev/null"]).status == 0
         }
     }
