@@ -89,6 +89,7 @@ extension KernelFault {
     public var isNoFolder: Bool { errno == ENOTDIR }
     public var isLink: Bool { errno == ELOOP }
     public var isGone: Bool { errno == ESRCH }
+    public var isBrokenPipe: Bool { errno == EPIPE || errno == ECONNRESET }
     public var isMissingFile: Bool { errno == ENOENT }
     public var isNotPermitted: Bool { errno == EPERM }
     public var isNoExecutable: Bool { errno == ENOEXEC }

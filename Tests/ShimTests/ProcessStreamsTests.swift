@@ -13,7 +13,7 @@ final class StreamsFixture: StreamsOwner {
     let logPath: String
     var detaches = 0
 
-    init(stdinOnce: Bool = true) throws {
+    init(stdinOnce: Bool = true, isTerminal: Bool = false) throws {
         buffer = try PageBuffer(size: 64 << 10)
         logPath = try SmallFile.temporaryFolder("skiff-shim") + "/log"
         var input = try Pipe()
@@ -21,7 +21,7 @@ final class StreamsFixture: StreamsOwner {
         var error = try Pipe()
         process = (Handle(input.takeInput()), Handle(output.takeOutput()), Handle(error.takeOutput()))
         streams = try ProcessStreams(
-            output: output.takeInput(), error: error.takeInput(), input: input.takeOutput(), isTerminal: false,
+            output: output.takeInput(), error: error.takeInput(), input: input.takeOutput(), isTerminal: isTerminal,
             stdinOnce: stdinOnce, log: try LogWriter(ShimLog(path: logPath)), buffer: buffer)
         streams.owner = self
         for handle in [process.stdin, process.stdout, process.stderr] {
@@ -187,7 +187,7 @@ final class TestClient {
     }
 
     @Test func detachKeysLetTheClientGoAndStdinOpen() throws {
-        let fixture = try StreamsFixture()
+        let fixture = try StreamsFixture(isTerminal: true)
         let client = try fixture.attach(ShimStream(stdin: true, detachKeys: [16, 17]))
         client.send("x\u{10}")
         try fixture.turn()

@@ -5,10 +5,10 @@ extension Cgroup {
     /// Makes the folders and sets the limits. On failure nothing that was made is left.
     ///
     /// A folder that is there already is taken over when no process is in it. Not for the systemd driver: see `adopt`.
-    public func create(_ resources: OCI.Resources?) throws -> CgroupEntrance {
+    public func create(_ resources: OCI.Resources?, unifiedIsMade: Bool = false) throws -> CgroupEntrance {
         var made: [String] = []
         do {
-            for entry in record.entries { try make(entry, &made) }
+            for entry in record.entries where !(unifiedIsMade && entry.isUnified) { try make(entry, &made) }
             if !isPureUnified { try enableNeeded(resources ?? OCI.Resources()) }
             try setUp(resources)
             return try entrance()
@@ -17,6 +17,23 @@ extension Cgroup {
             throw error
         }
     }
+
+    /// On a hybrid machine: makes v2's folder alone, so that the container's process can be cloned into it (`create` makes the
+    /// rest). Nil without v2. On failure nothing that was made is left.
+    func createUnifiedAhead() throws -> CgroupEntrance? {
+        guard let entry = unified else { return nil }
+        var made: [String] = []
+        do {
+            try make(entry, &made)
+            return CgroupEntrance(folder: try CgroupFile.openFolder(entry.path).release(), procs: nil, tasks: [])
+        } catch {
+            for path in made.reversed() { try? CgroupFile.removeFolder(path) }
+            throw error
+        }
+    }
+
+    /// Removes what `createUnifiedAhead` made; no process may be in it.
+    func removeUnified() { if let entry = unified { try? CgroupFile.removeFolder(entry.path) } }
 
     /// Limits of a new cgroup: devices are denied unless allowed, whether or not the configuration speaks of them.
     func setUp(_ resources: OCI.Resources?) throws {

@@ -22,8 +22,9 @@ public struct CgroupEntrance: ~Copyable, Sendable {
         if let cloneDescriptor { _ = Descriptor(owning: cloneDescriptor) }
     }
 
-    /// What `enter` takes, borrowed: for a child that was cloned before the cgroup was made.
-    var doors: [CInt] { tasks + (procs.map { [$0] } ?? []) }
+    /// What `enter` takes, borrowed: for a child that was cloned before the cgroup was made. `cloned`: into v2's folder, which
+    /// was made ahead; writing to its `cgroup.procs` waits some 11 ms for a grace period.
+    func doors(cloned: Bool) -> [CInt] { cloned ? tasks : tasks + (procs.map { [$0] } ?? []) }
 
     /// As `join`, by descriptors of `doors` that came over a socket.
     static func enter(_ doors: [CInt]) throws { for raw in doors { try CgroupFile.enter(raw, "tasks") } }

@@ -23,6 +23,7 @@ final class ContainerCreation {
     // What there is to undo.
     private var cgroup: Cgroup?
     private var madeCgroup = false
+    private var madeUnified = false
     private var pid: CInt = 0
     private var pidfd: SharedDescriptor?
     // What the child hands over.
@@ -40,7 +41,7 @@ final class ContainerCreation {
         let fifo = request.startsByFIFO ? SharedDescriptor(try makeFIFO()) : nil
         try locateCgroup()
         let isLate = makesCgroupLate
-        let entrance = isLate ? CgroupEntrance(folder: nil, procs: nil, tasks: []) : try makeCgroup()
+        let entrance = isLate ? try makeUnifiedCgroup() : try makeCgroup()
         let ends = try Sockets.pair()
         let (own, theirs) = ends.release()
         let channel = Descriptor(owning: own)
@@ -77,6 +78,8 @@ final class ContainerCreation {
         if madeCgroup, let cgroup {
             try? cgroup.killAll()
             try? cgroup.remove()
+        } else if madeUnified {
+            cgroup?.removeUnified()
         }
         folder?.remove(request.id)
     }
@@ -111,16 +114,22 @@ final class ContainerCreation {
             && !plan.namespaces.needsProcessBetween(hasTimeOffsets: plan.timeOffsets != nil)
     }
 
+    private func makeUnifiedCgroup() throws -> CgroupEntrance {
+        guard let entrance = try cgroup?.createUnifiedAhead() else { return CgroupEntrance(folder: nil, procs: nil, tasks: []) }
+        madeUnified = true
+        return entrance
+    }
+
     private func sendCgroup(_ channel: CInt) throws {
         let entrance = try makeCgroup()
-        try Sockets.send(channel, [InitMessage.cgroup], descriptors: entrance.doors)
+        try tell(channel, InitMessage.cgroup, entrance.doors(cloned: madeUnified))
         // Open until they are sent.
         _ = consume entrance
     }
 
     private func makeCgroup() throws -> CgroupEntrance {
         guard let cgroup, !cgroup.isMadeBySystemd else { return CgroupEntrance(folder: nil, procs: nil, tasks: []) }
-        let entrance = try cgroup.create(plan.linux.resources)
+        let entrance = try cgroup.create(plan.linux.resources, unifiedIsMade: madeUnified)
         madeCgroup = true
         return entrance
     }
@@ -148,7 +157,7 @@ final class ContainerCreation {
             try IDMaps.write(pid: pid, users: plan.linux.uidMappings, groups: plan.linux.gidMappings)
         }
         try adopt(isSystemd)
-        if initProcess.waitsFirst { try Sockets.send(channel, [InitMessage.proceed]) }
+        if initProcess.waitsFirst { try tell(channel, InitMessage.proceed) }
     }
 
     private func adopt(_ isSystemd: Bool) throws {
@@ -175,13 +184,13 @@ final class ContainerCreation {
             switch message.bytes.first {
             case InitMessage.hooks:
                 try IDMaps.write(pid: betweenPid, users: plan.linux.uidMappings, groups: plan.linux.gidMappings)
-                try Sockets.send(channel, [InitMessage.proceed])
+                try tell(channel, InitMessage.proceed)
             case InitMessage.cloned:
                 pid = CInt(String(decoding: message.bytes.dropFirst(), as: UTF8.self)) ?? 0
                 guard pid > 0 else { throw Fault(.system, "the init's pid was not told") }
                 pidfd = SharedDescriptor(try Processes.open(pid))
                 try adopt(cgroup?.isMadeBySystemd ?? false)
-                if initProcess.waitsFirst { try Sockets.send(channel, [InitMessage.proceed]) }
+                if initProcess.waitsFirst { try tell(channel, InitMessage.proceed) }
                 return
             default: throw failure(message.bytes)
             }
@@ -190,6 +199,13 @@ final class ContainerCreation {
 
     // MARK: The conversation
 
+    /// A child that has failed may be gone already; why it failed is its last message, which `serve` reads.
+    private func tell(_ channel: CInt, _ message: UInt8, _ descriptors: [CInt] = []) throws {
+        do { try Sockets.send(channel, [message], descriptors: descriptors) } catch let fault as KernelFault
+            where fault.isBrokenPipe
+        {}
+    }
+
     private func serve(_ channel: CInt) throws {
         while true {
             var message = try InitMessage.receive(channel, descriptors: 1)
@@ -197,7 +213,7 @@ final class ContainerCreation {
             case InitMessage.ready: return
             case InitMessage.hooks:
                 try runEarlyHooks()
-                try Sockets.send(channel, [InitMessage.proceed])
+                try tell(channel, InitMessage.proceed)
             case InitMessage.console: console = message.takeDescriptor()
             case InitMessage.root: rootMount = message.takeDescriptor()
             case InitMessage.warning:
