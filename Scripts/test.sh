@@ -34,7 +34,7 @@ if [ "$what" != unit ]; then
   unshare --mount --net --ipc --propagation private bash -c 'ip link set lo up; exec "$@"' - \
     "${run[@]}" --filter "${FILTER:-^Integration\.}" --no-parallel || failed=1
   # the tests' own folder above their containers' cgroups, if those are gone as they should be
-  awk '/ - cgroup/ {print $5}' /proc/self/mountinfo | while read -r mount; do rmdir "$mount$SKIFF_TEST_CGROUP" 2>/dev/null || :; done
+  awk '/ - cgroup/ {print $5}' /proc/self/mountinfo | while read -r mount; do rmdir "$mount$SKIFF_TEST_CGROUP/cli" "$mount$SKIFF_TEST_CGROUP" 2>/dev/null || :; done
   python3 Tests/Support/leak-check.py snapshot >"$after"
   python3 Tests/Support/leak-check.py compare "$before" "$after" || failed=1
   if [ -z "${KEEP:-}" ]; then rm -rf --one-file-system "$scratch"; else echo "kept: $scratch"; fi
