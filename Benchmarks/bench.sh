@@ -6,7 +6,9 @@ cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "bench: needs root (namespaces, cgroups, the peers' root)" >&2; exit 1; }
 export SKIFF_PEERS=${SKIFF_PEERS:-/var/cache/skiff-peers}
 mkdir -p .bench
-exec unshare --mount --net --propagation private bash -euc '
+# on the first processor while namespaces are made, see Scripts/peers.sh
+exec taskset -c 0 unshare --mount --net --propagation private bash -euc '
+  taskset -p -c "0-$(($(getconf _NPROCESSORS_CONF) - 1))" $$ >/dev/null
   ip link set lo up
   Scripts/peers.sh "$SKIFF_PEERS" >&2
   exec python3 Benchmarks/bench.py' 
