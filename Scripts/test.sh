@@ -15,7 +15,12 @@ failed=0
 if [ "$what" != integration ]; then
   echo "== unit tests (unprivileged)"
   unprivileged=()
-  [ "$(id -u)" = 0 ] && unprivileged=(setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/nonexistent TMPDIR=/tmp)
+  if [ "$(id -u)" = 0 ]; then
+    unprivileged=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+    # a checkout in a folder that others may not enter: one capability to read it, nothing else
+    "${unprivileged[@]}" test -x "$bundle" || unprivileged+=(--inh-caps=+dac_read_search --ambient-caps=+dac_read_search)
+    unprivileged+=(env HOME=/nonexistent TMPDIR=/tmp)
+  fi
   "${unprivileged[@]}" "${run[@]}" --skip '^Integration\.' ${FILTER:+--filter "$FILTER"} || failed=1
 fi
 
