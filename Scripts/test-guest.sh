@@ -13,7 +13,8 @@ trap 'rm -rf "$share"' EXIT
 mkdir -p "$share/bin" "$share/lib" "$share/source/Tests"
 cp bin/skiff bin/skiffd bin/skiff-runtime "$share/bin/"
 cp .build/release/skiffPackageTests.xctest "$share/"
-cp -r Tests/Support "$share/source/Tests/"
+cp -r Tests/Support Tests/Integration "$share/source/Tests/"
+printf '%s' "$PWD" >"$share/checkout"
 # the test bundle's libraries (Swift's and C's), with its loader: the guest has no toolchain and another glibc
 ldd "$share/skiffPackageTests.xctest" | awk '$3 ~ /^\// {print $3}' | while read -r library; do
   case $library in */ld-linux*|*/libc.so*|*/libm.so*|*/libpthread*|*/libdl*|*/librt*) ;; *) cp -L "$library" "$share/lib/" ;; esac
@@ -21,6 +22,8 @@ done
 cat >"$share/go.sh" <<'G'
 set -u
 mkdir -p /opt/skiff && cp -r /share/bin /share/lib /share/source /share/skiffPackageTests.xctest /opt/skiff/
+# scripts beside the tests are found where the tests were compiled
+mkdir -p "$(dirname "$(cat /share/checkout)")" && ln -sfn /opt/skiff/source "$(cat /share/checkout)"
 export LD_LIBRARY_PATH=/opt/skiff/lib SKIFF_BIN_DIR=/opt/skiff/bin SKIFF_SOURCE_DIR=/opt/skiff/source SWIFT_BACKTRACE=enable=no
 export SKIFF_TEST_SCRATCH=/var/tmp/skiff-test SKIFF_TEST_CGROUP=/skiff-test
 mkdir -p "$SKIFF_TEST_SCRATCH"
