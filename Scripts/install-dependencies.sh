@@ -3,10 +3,10 @@
 set -euo pipefail
 declare -A groups=(
   [build]="libc6-dev libsqlite3-dev libzstd-dev liblzma-dev libbz2-dev liblz4-dev zlib1g-dev libssl-dev binutils git"
-  [test]="busybox-static iproute2 util-linux procps python3-minimal zstd xz-utils bzip2 lz4 attr acl umoci skopeo socat nftables"
+  [test]="busybox-static iproute2 util-linux procps python3 zstd xz-utils bzip2 lz4 attr acl umoci skopeo socat nftables"
   [demo]="mmdebstrap debian-archive-keyring curl iproute2"
-  [bench]="mmdebstrap debian-archive-keyring busybox-static curl python3-minimal iproute2 util-linux"
-  [compat]="busybox-static iproute2 util-linux python3-minimal"
+  [bench]="mmdebstrap debian-archive-keyring busybox-static curl python3 iproute2 util-linux"
+  [compat]="curl busybox-static iproute2 util-linux python3"
   [guest]="mmdebstrap debian-archive-keyring e2fsprogs patchelf busybox-static"
 )
 missing=()
