@@ -122,6 +122,11 @@ def main():
         faults.append(f"left behind: {json.dumps(rest)[:2000]}")
     process.send_signal(signal.SIGTERM)
     process.wait(15)
+    for mount in pathlib.Path("/sys/fs/cgroup").iterdir():
+        try:
+            (mount / CGROUP[1:]).rmdir()
+        except OSError:
+            pass  # not in this hierarchy
     print(f"soak: {counts['kills']} kills, {counts['started']} containers started, {counts['refused']} refused while the engine was away, "
           f"{counts['removed']} removed")
     for fault in faults:
