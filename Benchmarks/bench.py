@@ -1,6 +1,8 @@
 """The table of `make bench`: each row measures skiff and its peers in turns. Called by bench.sh inside its own namespaces."""
 import json, os, pathlib, re, shutil, signal, statistics, subprocess, sys, time
 
+import images
+
 HERE = pathlib.Path(__file__).resolve().parent
 BIN = HERE.parent / "bin"
 PEERS = pathlib.Path(os.environ["SKIFF_PEERS"])
@@ -214,6 +216,10 @@ def engine_rows(outside, inside, root):
             row("engine.100-remove", "rm -f of 100", "s", 0.1, "docker", pick(1))
             row("memory.available-per-container", "MemAvailable per container at 100", "MB", 2.0, "", pick(2))
             row("memory.shim-pss", "shim's PSS", "MB", 1.0, "", pick(3))
+        if any(wanted(name) for name in images.NAMES):
+            containerd = pids_of(lambda words: words and words[0].endswith("containerd") and "shim" not in words[0])
+            images.Rows(sys.modules[__name__], SKIFF, [str(PEERS / "run"), "docker"], [str(PEERS / "run"), "podman"], skiffd.pid,
+                        [dockerd] + containerd).run()
         if wanted("daemon"):
             time.sleep(3)
             containerd = pids_of(lambda words: words and words[0].endswith("containerd") and "shim" not in words[0])
@@ -266,7 +272,7 @@ def main():
         root = bundle()
         outside, inside = Timer(False), Timer(True)
         runtime_rows(outside, inside)
-        if any(wanted(name) for name in ("engine.run-bridge", "engine.run-none", "engine.exec", "engine.ps", "engine.100", "daemon")):
+        if any(wanted(name) for name in ("engine.run-bridge", "engine.run-none", "engine.exec", "engine.ps", "engine.100", "daemon") + images.NAMES):
             engine_rows(outside, inside, root)
         for note in dict.fromkeys(notes):
             print("note:", note)

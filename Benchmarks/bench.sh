@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "bench: needs root (namespaces, cgroups, the peers' root)" >&2; exit 1; }
 export SKIFF_PEERS=${SKIFF_PEERS:-/var/cache/skiff-peers}
 mkdir -p .bench
+Scripts/peers.sh --make "$SKIFF_PEERS"
 # on the first processor while namespaces are made, see Scripts/peers.sh
 exec taskset -c 0 unshare --mount --net --propagation private bash -euc '
   taskset -p -c "0-$(($(getconf _NPROCESSORS_CONF) - 1))" $$ >/dev/null

@@ -1,32 +1,49 @@
 #!/bin/bash
-# peers.sh DIR - a Debian trixie root with the engines to measure against: docker.io, podman, crun, runc, containerd. Made once,
+# peers.sh [--make] DIR - a Debian trixie root with the engines to measure against: docker.io, podman, crun, runc, containerd. Made once,
 # from the machine's own apt mirror, in about two minutes; later calls only enter it.
 #
-# Meant to run inside a mount and network namespace of the caller's (make bench does that): it mounts below DIR. Leaves
+# With --make it only makes the root, which needs the machine's network; the rest is meant to run inside a mount and network
+# namespace of the caller's (make bench does both): it mounts below DIR. Leaves
 # DIR/run CMD… (runs inside the root; DIR/shared is the same folder at the same path inside and out) and DIR/dockerd (starts
 # dockerd at unix://DIR/root/run/docker-peer.sock and prints its pid). The root is entered by a mount namespace whose root was
 # changed with pivot_root, not by chroot: a runtime's exec enters by setns, which under a chroot would end in the machine's root.
 set -euo pipefail
-dir=$(realpath -m "${1:?usage: peers.sh DIR}")
+make=; [ "${1:-}" != --make ] || { make=1; shift; }
+dir=$(realpath -m "${1:?usage: peers.sh [--make] DIR}")
 root=$dir/root
 space=$dir/ns
 mkdir -p "$dir/shared" "$space"
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
-packages=docker.io,docker-cli,podman,crun,runc,containerd,busybox-static,iptables,nftables,iproute2,procps,netavark,aardvark-dns,conmon,uidmap,catatonit,fuse-overlayfs,python3-minimal,curl,ca-certificates,kmod
+packages=docker.io,docker-cli,podman,crun,runc,containerd,busybox-static,iptables,nftables,iproute2,procps,netavark,aardvark-dns,conmon,uidmap,catatonit,fuse-overlayfs,python3-minimal,curl,ca-certificates,kmod,docker-registry,skopeo
 
-mounted() { awk -v path="$1" '$5 == path {found = 1} END {exit !found}' /proc/self/mountinfo; }
-
-if [ ! -e "$dir/done" ]; then
+debian_mirror() {
+  local mirror
   mirror=$(apt-get indextargets --format '$(SITE) $(COMPONENT)' 'Created-By: Packages' | awk '$2 == "main" && $1 ~ /\/debian\/?$/ {print $1; exit}')
   [ -n "$mirror" ] || { echo "peers: no Debian mirror in this machine's apt configuration" >&2; exit 1; }
+  printf %s "$mirror"
+}
+mounted() { awk -v path="$1" '$5 == path {found = 1} END {exit !found}' /proc/self/mountinfo; }
+
+if [ "$(cat "$dir/done" 2>/dev/null)" != "$packages" ]; then
+  mirror=$(debian_mirror)
   rm -rf --one-file-system "$root"
   echo "peers: making a trixie root with the peers (about two minutes)" >&2
   mmdebstrap --quiet --mode=root --variant=minbase --format=directory --aptopt='APT::Install-Recommends "false"' \
     --aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt=force-unsafe-io \
     --essential-hook='printf "#!/bin/sh\nexit 101\n" >"$1/usr/sbin/policy-rc.d"; chmod 755 "$1/usr/sbin/policy-rc.d"' \
     --include="$packages" trixie "$root" "$mirror"
-  touch "$dir/done"
+  printf %s "$packages" >"$dir/done"
 fi
+# what the images' rows pull and import: a Debian base of 164 MB
+base=$dir/shared/images/base.tar
+if [ ! -e "$base" ]; then
+  mkdir -p "${base%/*}"
+  mirror=$(debian_mirror)
+  echo "peers: making a bookworm base" >&2
+  mmdebstrap --quiet --mode=root --variant=minbase --aptopt='APT::Install-Recommends "false"' bookworm "$base.new.tar" "$mirror"
+  mv "$base.new.tar" "$base"
+fi
+[ -z "$make" ] || exit 0
 for file in resolv.conf hosts; do
   if [ -e /etc/$file ]; then rm -f "$root/etc/$file"; cp -L /etc/$file "$root/etc/$file"; fi
 done
