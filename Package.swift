@@ -39,6 +39,7 @@ let package = Package(
         .systemLibrary(name: "CSQLite"),
         .systemLibrary(name: "CCompression"),
         .systemLibrary(name: "CCrypto"),
+        .target(name: "CTLS"),
 
         // Rooms without Foundation, NIO or concurrency
         room("JSON", []),
@@ -57,7 +58,10 @@ let package = Package(
         room("State", ["CSQLite", "JSON", "Model"], link: ["-l:libsqlite3.a", "-lm"]),
         room("Images", ["Archive", "State", "Linux", "JSON", "Model"]),
         room("Networks", ["State", "Linux", "JSON", "Model"]),
-        room("Engine", ["Images", "Networks", "Logs", "State", "Archive", "Linux", "JSON", "Model", log]),
+        // HTTP/1.1 on blocking sockets, plain or TLS; names to addresses: never in the fully static programs (decision 9)
+        room("HTTP", ["CTLS", "Linux", "Model"], link: ["-l:libssl.a", "-l:libcrypto.a"]),
+        room("Registry", ["HTTP", "Images", "Archive", "State", "Linux", "JSON", "Model"]),
+        room("Engine", ["Registry", "Images", "Networks", "Logs", "State", "Archive", "Linux", "JSON", "Model", log]),
         room("API", ["Engine", "Linux", "JSON", "Model", log] + nio),
         room("Daemon", ["API", "Engine", "Images", "Networks", "State", "Linux", "JSON", "Model", log] + nio),
 
@@ -94,6 +98,7 @@ let package = Package(
         tests("ShimTests", ["Shim", "Logs", "Linux", "Model", "JSON"]),
         tests("ArchiveTests", ["TestSupport", "Archive", "Linux", "Model"]),
         tests("ImagesTests", ["TestSupport", "Images", "Archive", "State", "Linux", "JSON", "Model"]),
+        tests("HTTPTests", ["TestSupport", "HTTP", "Linux", "Model"]),
         tests("NetworksTests", ["TestSupport", "Networks", "State", "Linux", "Model", "JSON"]),
         tests("EngineTests", ["Engine", "Linux", "Model", "JSON"]),
         tests("StateTests", ["State", "Model", "JSON"]),

@@ -29,6 +29,7 @@ public final class ReadAhead: ByteSource {
     }
 
     private let state: Monitor<State>
+    private let handed: Handed
     private var current: Chunk?
 
     /// The source belongs to the thread until `close` returned.
@@ -36,6 +37,7 @@ public final class ReadAhead: ByteSource {
         let state = Monitor(State(free: (0..<buffers).map { _ in Chunk() }))
         self.state = state
         let handed = Handed(source: source)
+        self.handed = handed
         try startThread { Self.run(handed, state) }
     }
 
@@ -91,6 +93,16 @@ public final class ReadAhead: ByteSource {
         buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: current.bytes[current.start..<(current.start + count)]))
         current.start += count
         return count
+    }
+
+    /// Whoever produces the bytes need not wait any more, and nobody waits for them here.
+    public func abandon() {
+        state.update { state in
+            state.closed = true
+            if state.failure == nil { state.failure = Fault(.cancelled, "nobody reads any more") }
+            state.ended = true
+        }
+        handed.source.abandon()
     }
 
     /// Stops reading and waits until the thread no longer uses the source. A source that blocks must be abandoned first.

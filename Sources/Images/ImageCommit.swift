@@ -13,6 +13,10 @@ struct NewImage: Sendable {
     /// The manifest as it came; nil makes one.
     var manifest: NewManifest?
     var tags: [Reference] = []
+    /// Names with a digest.
+    var digests: [Reference] = []
+    /// Contents that were received under `blobs/partial` and end with this.
+    var partials: [Digest] = []
     var parent: Digest?
 
     init(configBytes: [UInt8], layers: [NewLayer]) throws {
@@ -30,18 +34,20 @@ struct NewLayer: Sendable {
         case built(BuiltLayer)
         /// In the store already.
         case stored(LayerRow)
+
+        var diffID: Digest {
+            switch self {
+            case .built(let layer): layer.diffID
+            case .stored(let row): row.diffID
+            }
+        }
     }
 
     var place: Place
     /// The compressed content in a workshop, which a manifest names.
     var blob: NewBlob?
 
-    var diffID: Digest {
-        switch place {
-        case .built(let layer): layer.diffID
-        case .stored(let row): row.diffID
-        }
-    }
+    var diffID: Digest { place.diffID }
     var size: Int64 {
         switch place {
         case .built(let layer): layer.size
@@ -83,6 +89,7 @@ extension ImageStore {
                 var plans: [ImagePlan] = []
                 for image in images { plans.append(try place(image, workshop)) }
                 let root = try Descriptor.open(layout.dataRoot, [.read, .directory])
+                TransferCrashPoint.pullPlaced.reach()
                 do { try root.syncFileSystem() } catch { throw imageFault(error, "cannot write the image to the disk") }
                 return plans
             }
@@ -100,6 +107,8 @@ extension ImageStore {
         var merged: (chain: Digest, tree: String)?
         var blobs: [BlobRow] = []
     }
+
+    static let removedMeanwhile = "a layer of the image was removed meanwhile; try again"
 
     private func place(_ image: NewImage, _ workshop: Workshop) throws -> ImagePlan {
         var below: Digest?
@@ -137,7 +146,7 @@ extension ImageStore {
         switch layer.place {
         case .stored(let row):
             guard exists(layout.layerDiff(row.tree)) else {
-                throw Fault(.unavailable, "a layer of the image was removed meanwhile; try again")
+                throw Fault(.unavailable, Self.removedMeanwhile)
             }
             return LayerRow(chainID: chainID, diffID: row.diffID, tree: row.tree, size: row.size)
         case .built(let built):
@@ -155,7 +164,12 @@ extension ImageStore {
     }
 
     private func place(_ blob: NewBlob) throws {
-        guard let file = blob.file, exists(file) else { return }
+        guard let file = blob.file, exists(file) else {
+            guard try database.read({ try $0.blob(blob.digest) }) != nil else {
+                throw Fault(.unavailable, Self.removedMeanwhile)
+            }
+            return
+        }
         try moveFolder(file, to: layout.blob(blob.digest))
     }
 
@@ -206,5 +220,7 @@ extension ImageStore {
         }
         for blob in plan.blobs { try transaction.addBlob(blob.digest, toImage: image.id) }
         for tag in image.tags { try transaction.setTag(tag.description, image: image.id, at: now) }
+        for name in image.digests { try transaction.addDigestName(name.description, image: image.id) }
+        for digest in image.partials { try transaction.deletePartial(digest) }
     }
 }

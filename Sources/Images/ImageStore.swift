@@ -22,6 +22,8 @@ public final class ImageStore: Sendable {
     let trash = Monitor(0)
     /// Held while folders and files move into or out of their places together with their records.
     let gate = Gate()
+    /// Contents that are being fetched.
+    let fetches = LayerFetches()
 
     /// Makes the folders. Call `recover` before anything else is started.
     /// - Parameter privilege: `.user` for an engine that is not root.
@@ -29,7 +31,10 @@ public final class ImageStore: Sendable {
         self.layout = layout
         self.database = database
         self.privilege = privilege
-        for folder in [layout.blobFolder(.sha256), layout.blobFolder(.sha512), layout.layers, layout.temporary] {
+        let folders = [
+            layout.blobFolder(.sha256), layout.blobFolder(.sha512), layout.partialBlobs, layout.layers, layout.temporary,
+        ]
+        for folder in folders {
             do {
                 try Descriptor.makeDirectories(folder, permissions: 0o700)
                 try Descriptor.open(folder, [.read, .directory]).spreadFolders()
@@ -43,6 +48,7 @@ public final class ImageStore: Sendable {
     /// store meanwhile. The files themselves are deleted in the background.
     public func recover() async throws {
         let (trees, blobs) = try database.read { (try $0.layerTrees(), try $0.blobFiles()) }
+        try recoverPartials()
         try await onThread { [self] in
             var found = try Self.names(layout.temporary).filter { $0.hasPrefix(Workshop.prefix) }
                 .map { layout.temporary + "/" + $0 }
@@ -84,6 +90,9 @@ public final class ImageStore: Sendable {
             throw error
         }
     }
+
+    /// The same from a thread that cannot do anything about a fault: what stays is found by `recover`.
+    func clearLater(_ workshop: Workshop) { try? clear(workshop) }
 
     /// Work that needs a folder for what is unfinished. After a fault nothing is left in it when this returns; after success the
     /// rest goes in the background (a layer that was there already).

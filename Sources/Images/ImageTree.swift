@@ -9,6 +9,9 @@ extension Layout {
     func layerRecipe(_ tree: String) -> String { layers + "/" + tree + "/recipe" }
     func blobFolder(_ algorithm: Digest.Algorithm) -> String { blobs + "/" + algorithm.rawValue }
     func blob(_ digest: Digest) -> String { blobFolder(digest.algorithm) + "/" + digest.hex }
+    /// Contents that are not here as a whole, or not checked.
+    var partialBlobs: String { blobs + "/partial" }
+    func partialBlob(_ digest: Digest) -> String { partialBlobs + "/" + digest.algorithm.rawValue + "-" + digest.hex }
 }
 
 /// A folder for unfinished work below `Layout.temporary`; removed with everything in it by `remove`, or after a crash by `recover`.

@@ -17,6 +17,11 @@ public enum MediaType {
     public static func isManifest(_ type: String) -> Bool { type == ociManifest || type == dockerManifest }
     public static func isIndex(_ type: String) -> Bool { type == ociIndex || type == dockerList }
     public static func isConfig(_ type: String) -> Bool { type == ociConfig || type == dockerConfig }
+    /// A layer that its maker does not allow registries to keep.
+    public static func isForeign(_ type: String) -> Bool {
+        type.hasPrefix("application/vnd.oci.image.layer.nondistributable.")
+            || type.hasPrefix("application/vnd.docker.image.rootfs.foreign.")
+    }
     public static func isLayer(_ type: String) -> Bool {
         type.hasPrefix("application/vnd.oci.image.layer.") || type.hasPrefix("application/vnd.docker.image.rootfs.")
     }

@@ -34,7 +34,9 @@ extension Router<Route> {
         on("POST", "/images/create", body: .stream) { request in
             let images = try await ready().images
             if let image = request.query.text("fromImage") {
-                let progress = try await images.pull(image, tag: request.query.text("tag"), caller: request.caller)
+                var wish = PullRequest(image: image, tag: request.query.text("tag"))
+                wish.platform = request.query.text("platform")
+                let progress = try await images.pull(wish, caller: request.caller)
                 return .stream("application/json") { try await $0.writeMessages(progress) }
             }
             let source = try request.query.required("fromSrc")

@@ -275,14 +275,6 @@ public final class ImageService: Sendable {
         }
         return outlet.stream
     }
-
-    /// `POST /images/create?fromImage=…`: there is no registry client yet. Throws docker's text for an unknown image.
-    public func pull(_ reference: String, tag: String?, caller: Caller) async throws -> PullStream<Docker.CreateImageInfo> {
-        throw Fault(
-            .notFound,
-            "pull access denied for \(reference), repository does not exist or may require 'docker login': "
-                + "this engine has no registry client yet, use skiff import, skiff load or skiff bootstrap", subject: reference)
-    }
 }
 
 /// Hands a stream's elements to one reader at a time.

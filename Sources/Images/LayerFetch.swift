@@ -1,0 +1,420 @@
+import Archive
+import Linux
+import Model
+import State
+
+/// A layer that was fetched and proven.
+struct FetchedLayer: Sendable {
+    var place: NewLayer.Place
+    /// Nil: the layer came uncompressed, and is its own recipe.
+    var blob: NewBlob?
+}
+
+/// Contents that are being fetched, each once however many pulls want it.
+final class LayerFetches: Sendable {
+    private let running = Monitor([Digest: LayerFetch]())
+    private let slots = FetchSlots()
+
+    func setWidth(_ width: Int) { slots.setWidth(width) }
+
+    /// Takes part in the fetch of a content, which begins when nobody else has it under way.
+    func join(_ descriptor: ContentDescriptor, _ store: ImageStore, _ fetcher: @Sendable () -> any ContentFetcher) -> LayerLease
+    {
+        let (fetch, isNew) = running.update { running -> (LayerFetch, Bool) in
+            if let fetch = running[descriptor.digest], fetch.descriptor.size == descriptor.size, fetch.enter() {
+                return (fetch, false)
+            }
+            let fetch = LayerFetch(descriptor, store, fetcher())
+            running[descriptor.digest] = fetch
+            return (fetch, true)
+        }
+        if isNew { fetch.start(slots) }
+        return LayerLease(fetch: fetch, fetches: self, isOwner: isNew)
+    }
+
+    func leave(_ fetch: LayerFetch) {
+        guard fetch.leave() else { return }
+        running.update { running in
+            if running[fetch.descriptor.digest] === fetch { running[fetch.descriptor.digest] = nil }
+        }
+    }
+}
+
+/// One pull's part in a fetch. What was fetched stays until the last lease is released.
+final class LayerLease: Sendable {
+    private let fetch: LayerFetch
+    private let fetches: LayerFetches
+    private let isReleased = Monitor(false)
+    /// The fetch began for this pull, with its credentials.
+    let isOwner: Bool
+
+    init(fetch: LayerFetch, fetches: LayerFetches, isOwner: Bool) {
+        self.fetch = fetch
+        self.fetches = fetches
+        self.isOwner = isOwner
+    }
+
+    deinit { release() }
+
+    /// The layer. Cancelling the task ends the wait, and the fetch when nobody else waits.
+    func wait(_ progress: @escaping @Sendable (LayerStage) -> Void) async throws -> FetchedLayer {
+        let id = ObjectID.random()
+        return try await withTaskCancellationHandler {
+            try await fetch.result(id, progress)
+        } onCancel: {
+            fetch.stopWaiting(id)
+            release()
+        }
+    }
+
+    func release() {
+        let first = isReleased.update { released in
+            defer { released = true }
+            return !released
+        }
+        if first { fetches.leave(fetch) }
+    }
+}
+
+/// Every lease of one pull.
+final class LayerLeases: Sendable {
+    private let list = Monitor([LayerLease]())
+    func add(_ lease: LayerLease) { list.update { $0.append(lease) } }
+    func release() { for lease in list.update({ $0 }) { lease.release() } }
+}
+
+/// Threads that fetch: as many at a time as the settings say, the others wait in order.
+final class FetchSlots: Sendable {
+    private struct State {
+        var width = 4
+        var running = 0
+        var waiting: [@Sendable () -> Void] = []
+    }
+
+    private let state = Monitor(State())
+
+    func setWidth(_ width: Int) { state.update { $0.width = max(1, width) } }
+
+    /// Runs `body` on a thread of its own when it is its turn.
+    func run(_ body: @escaping @Sendable () -> Void) {
+        let now = state.update { state -> Bool in
+            if state.running < state.width {
+                state.running += 1
+                return true
+            }
+            state.waiting.append(body)
+            return false
+        }
+        if now { begin(body) }
+    }
+
+    private func begin(_ body: @escaping @Sendable () -> Void) {
+        do {
+            try startThread(stackSize: 1 << 20) { [self] in
+                body()
+                trimHeap()
+                next()
+            }
+        } catch {
+            // No thread to be had: the caller's must do.
+            body()
+            next()
+        }
+    }
+
+    private func next() {
+        let body = state.update { state -> (@Sendable () -> Void)? in
+            if !state.waiting.isEmpty { return state.waiting.removeFirst() }
+            state.running -= 1
+            return nil
+        }
+        if let body { begin(body) }
+    }
+}
+
+/// The fetch of one content.
+final class LayerFetch: Sendable {
+    private struct State {
+        var stage = LayerStage.waiting
+        var told: Int64 = 0
+        var leases = 1
+        var result: Result<FetchedLayer, any Error>?
+        var waiting: [ObjectID: CheckedContinuation<FetchedLayer, any Error>] = [:]
+        var observers: [ObjectID: @Sendable (LayerStage) -> Void] = [:]
+        var isCancelled = false
+        var workshop: Workshop?
+        var isRunning = false
+    }
+
+    let descriptor: ContentDescriptor
+    private let store: ImageStore
+    private let fetcher: any ContentFetcher
+    private let state = Monitor(State())
+
+    init(_ descriptor: ContentDescriptor, _ store: ImageStore, _ fetcher: any ContentFetcher) {
+        self.descriptor = descriptor
+        self.store = store
+        self.fetcher = fetcher
+    }
+
+    // MARK: Who wants it
+
+    /// Another pull wants it. False when it has failed or was cancelled: a new fetch is due.
+    func enter() -> Bool {
+        state.update { state in
+            if state.isCancelled { return false }
+            if case .failure = state.result { return false }
+            state.leases += 1
+            return true
+        }
+    }
+
+    /// A pull is through with it. True when it was the last one.
+    func leave() -> Bool {
+        let (isLast, workshop) = state.update { state -> (Bool, Workshop?) in
+            state.leases -= 1
+            guard state.leases == 0 else { return (false, nil) }
+            state.isCancelled = true
+            defer { if !state.isRunning { state.workshop = nil } }
+            return (true, state.isRunning ? nil : state.workshop)
+        }
+        if isLast { fetcher.cancel() }
+        if let workshop { store.clearLater(workshop) }
+        return isLast
+    }
+
+    func result(_ id: ObjectID, _ progress: @escaping @Sendable (LayerStage) -> Void) async throws -> FetchedLayer {
+        try await withCheckedThrowingContinuation { continuation in
+            let (ready, stage) = state.update { state -> (Result<FetchedLayer, any Error>?, LayerStage) in
+                if let result = state.result { return (result, state.stage) }
+                if Task.isCancelled { return (.failure(CancellationError()), state.stage) }
+                state.waiting[id] = continuation
+                state.observers[id] = progress
+                return (nil, state.stage)
+            }
+            if stage != .waiting { progress(stage) }
+            if let ready { continuation.resume(with: ready) }
+        }
+    }
+
+    func stopWaiting(_ id: ObjectID) {
+        let continuation = state.update { state in
+            state.observers[id] = nil
+            return state.waiting.removeValue(forKey: id)
+        }
+        continuation?.resume(throwing: CancellationError())
+    }
+
+    private func tell(_ stage: LayerStage) {
+        let observers = state.update { state in
+            state.stage = stage
+            return Array(state.observers.values)
+        }
+        for observer in observers { observer(stage) }
+    }
+
+    // MARK: Work
+
+    func start(_ slots: FetchSlots) { slots.run { [self] in run() } }
+
+    private func run() {
+        let isWanted = state.update { state -> Bool in
+            state.isRunning = !state.isCancelled
+            return state.isRunning
+        }
+        let result: Result<FetchedLayer, any Error> =
+            isWanted ? Result { try fetch() } : .failure(Fault(.cancelled, "the pull was cancelled"))
+        let (waiting, workshop) = state.update {
+            state -> ([CheckedContinuation<FetchedLayer, any Error>], Workshop?) in
+            state.result = result
+            state.isRunning = false
+            defer {
+                state.waiting = [:]
+                state.observers = [:]
+            }
+            let unwanted: Bool
+            if case .failure = result { unwanted = true } else { unwanted = state.leases == 0 }
+            defer { if unwanted { state.workshop = nil } }
+            return (Array(state.waiting.values), unwanted ? state.workshop : nil)
+        }
+        if let workshop { store.clearLater(workshop) }
+        for continuation in waiting { continuation.resume(with: result) }
+    }
+
+    /// On this thread: from the row to the proven layer. A damaged rest of an earlier pull is thrown away once.
+    private func fetch() throws -> FetchedLayer {
+        let known = try store.database.read { transaction in
+            try transaction.blob(descriptor.digest)?.diffID.flatMap { try transaction.layer(diff: $0) }
+        }
+        if let known { return FetchedLayer(place: .stored(known), blob: blob(known.diffID, file: nil)) }
+        let workshop = try Workshop(store.layout)
+        state.update { $0.workshop = workshop }
+        try store.database.write { transaction in
+            try transaction.setPartial(
+                PartialBlobRow(
+                    digest: descriptor.digest, size: descriptor.size, mediaType: descriptor.mediaType,
+                    used: Timestamp(nanoseconds: Clock.realtime)))
+        }
+        TransferCrashPoint.pullRecorded.reach()
+        do {
+            let rest = try store.partialSize(descriptor)
+            if rest > 0, let layer = try attempt(workshop, "resumed", offset: rest) { return layer }
+            store.emptyPartial(descriptor.digest)
+            if let layer = try attempt(workshop, "whole", offset: 0) { return layer }
+        } catch {
+            let fault = imageFault(error)
+            // What is no layer will not become one, and a full disk needs its room.
+            if fault.kind == .invalid || fault.message.hasPrefix("no space left") { store.dropPartial(descriptor.digest) }
+            throw fault
+        }
+        store.dropPartial(descriptor.digest)
+        throw Fault(
+            .invalid, "filesystem layer verification failed for digest \(descriptor.digest)",
+            subject: descriptor.digest.description)
+    }
+
+    /// Nil when the bytes do not have the digest.
+    private func attempt(_ workshop: Workshop, _ name: String, offset: Int64) throws -> FetchedLayer? {
+        let file = try Descriptor.open(
+            store.layout.partialBlob(descriptor.digest), [.read, .write, .create], permissions: 0o600)
+        let hash = ContentHash(descriptor.digest.algorithm)
+        let received = ReceivedContent(file, offset, descriptor, hash, fetcher) { [self] count in
+            TransferCrashPoint.pullReceiving.reach()
+            tell(count == descriptor.size ? .extracting : .downloading(count))
+        }
+        let ahead = try ReadAhead(received, buffers: 4)
+        let built: BuiltLayer
+        let compression: Compression
+        do {
+            let start = PeekingSource(ahead)
+            compression = Compression.detect(try start.peek(6))
+            built = try LayerBuilder(privilege: store.privilege).build(start, folder: workshop.file("layer-" + name))
+            // What may follow the compressed stream belongs to the content as well.
+            try start.copy(to: NullSink())
+            ahead.close()
+        } catch {
+            ahead.abandon()
+            ahead.close()
+            if received.isComplete, try received.digest() != descriptor.digest { return nil }
+            throw imageFault(error)
+        }
+        guard try received.digest() == descriptor.digest else { return nil }
+        TransferCrashPoint.pullUnpacked.reach()
+        if compression == .none, built.diffID == descriptor.digest {
+            store.emptyPartial(descriptor.digest)
+            return FetchedLayer(place: .built(built), blob: nil)
+        }
+        return FetchedLayer(place: .built(built), blob: blob(built.diffID, file: store.layout.partialBlob(descriptor.digest)))
+    }
+
+    private func blob(_ diffID: Digest, file: String?) -> NewBlob {
+        NewBlob(
+            digest: descriptor.digest, size: descriptor.size, mediaType: descriptor.mediaType, file: file, diffID: diffID)
+    }
+}
+
+/// A content as it is received: what a file has of it already, then what comes, which goes into the file; all of it hashed.
+private final class ReceivedContent: ByteSource {
+    private let file: Descriptor
+    private let descriptor: ContentDescriptor
+    private let hash: ContentHash
+    private let fetcher: any ContentFetcher
+    private let observe: (Int64) -> Void
+    /// Bytes that are read from the file first.
+    private var stored: Int64
+    private var source: (any ByteSource)?
+    private var told: Int64 = 0
+    private var finished: Digest?
+
+    init(
+        _ file: consuming Descriptor, _ stored: Int64, _ descriptor: ContentDescriptor, _ hash: ContentHash,
+        _ fetcher: any ContentFetcher, _ observe: @escaping (Int64) -> Void
+    ) {
+        self.file = file
+        self.stored = stored
+        self.descriptor = descriptor
+        self.hash = hash
+        self.fetcher = fetcher
+        self.observe = observe
+    }
+
+    var isComplete: Bool { hash.count == descriptor.size }
+
+    /// Of everything that was read.
+    func digest() throws -> Digest {
+        if let finished { return finished }
+        let digest = try hash.finish()
+        finished = digest
+        return digest
+    }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+        let position = hash.count
+        if position == descriptor.size { return 0 }
+        if position < stored {
+            let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(stored - position, Int64(buffer.count)))])
+            let count = try file.read(into: part)
+            guard count > 0 else { throw Fault(.system, "the file of a partly received layer became shorter") }
+            hash.update(UnsafeRawBufferPointer(rebasing: part[..<count]))
+            tell()
+            return count
+        }
+        let source = try self.source ?? fetcher.open(descriptor, from: position)
+        self.source = source
+        let count = try source.read(into: buffer)
+        guard count > 0, position + Int64(count) <= descriptor.size else {
+            throw Fault(.invalid, "layer \(descriptor.digest) is not as long as its manifest says")
+        }
+        let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+        try file.writeAll(bytes)
+        hash.update(bytes)
+        tell()
+        return count
+    }
+
+    private func tell() {
+        guard hash.count - told >= 256 << 10 || hash.count == descriptor.size else { return }
+        told = hash.count
+        observe(told)
+    }
+
+    func abandon() { fetcher.cancel() }
+}
+
+private final class NullSink: ByteSink {
+    func write(_ bytes: UnsafeRawBufferPointer) {}
+}
+
+// MARK: Files of what was partly received
+
+extension ImageStore {
+    /// Contents that are fetched at the same time.
+    public func setDownloads(_ width: Int) { fetches.setWidth(width) }
+
+    /// Bytes that are here already.
+    func partialSize(_ descriptor: ContentDescriptor) throws -> Int64 {
+        guard let file = try? Descriptor.open(layout.partialBlob(descriptor.digest), [.read]) else { return 0 }
+        let size = try file.status().size
+        return size <= descriptor.size ? size : 0
+    }
+
+    func emptyPartial(_ digest: Digest) { removeFolder(layout.partialBlob(digest)) }
+
+    /// The file, then its row.
+    func dropPartial(_ digest: Digest) {
+        emptyPartial(digest)
+        _ = try? database.write { try $0.deletePartial(digest) }
+    }
+
+    /// Files without a row, and rows without a file, go.
+    func recoverPartials() throws {
+        let rows = try database.read { try $0.partials() }
+        let known = Set(rows.map { layout.partialBlob($0.digest) })
+        for name in try Files.names(layout.partialBlobs) {
+            let path = layout.partialBlobs + "/" + name
+            if !known.contains(path) { removeFolder(path) }
+        }
+        let lost = rows.filter { !exists(layout.partialBlob($0.digest)) }
+        if !lost.isEmpty { try database.write { for row in lost { try $0.deletePartial(row.digest) } } }
+    }
+}

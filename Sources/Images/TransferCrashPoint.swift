@@ -1,0 +1,21 @@
+import Linux
+
+/// Places where a test lets the engine die (`SKIFFD_CRASH_AT`): the steps of a pull.
+enum TransferCrashPoint: String, CaseIterable {
+    /// A content's row is there, its file not yet.
+    case pullRecorded = "pull.recorded"
+    /// The first bytes of a content are in its file.
+    case pullReceiving = "pull.receiving"
+    /// A layer's content is complete and unpacked.
+    case pullUnpacked = "pull.unpacked"
+    /// So are all layers; nothing is in its place.
+    case pullFetched = "pull.fetched"
+    /// Files are in their places, without a record.
+    case pullPlaced = "pull.placed"
+    /// The records are written.
+    case pullStored = "pull.stored"
+
+    private static let wanted = environmentVariable("SKIFFD_CRASH_AT")
+
+    func reach() { if let wanted = Self.wanted, wanted == rawValue { killThisProcess() } }
+}

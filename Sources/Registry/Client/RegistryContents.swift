@@ -1,0 +1,254 @@
+import Archive
+import HTTP
+import Images
+import Linux
+import Model
+
+/// A manifest or an index as it came, with what it claims to be checked.
+public struct FetchedManifest: Sendable {
+    public var digest: Digest
+    public var bytes: [UInt8]
+    public var document: ManifestDocument
+
+    public var mediaType: String {
+        switch document {
+        case .manifest(let manifest): manifest.mediaType
+        case .index(let index): index.mediaType
+        }
+    }
+    public var descriptor: ContentDescriptor {
+        ContentDescriptor(mediaType: mediaType, digest: digest, size: Int64(bytes.count))
+    }
+}
+
+extension RegistrySession {
+    private static let manifestLimit = ManifestDocument.limits.size
+    static let accepted = [
+        MediaType.ociIndex, MediaType.dockerList, MediaType.ociManifest, MediaType.dockerManifest, "*/*;q=0.1",
+    ].joined(separator: ", ")
+
+    /// The digest that a tag stands for, without its manifest; nil when the registry does not say.
+    func digest(ofTag tag: String, _ cancellation: WireCancellation?) throws -> Digest? {
+        let answer = try request(
+            RegistryRequest("HEAD", "\(repository)/manifests/\(tag)", fields: ["Accept": Self.accepted]), cancellation)
+        answer.discard()
+        guard answer.status == 200 else { return nil }
+        return answer["Docker-Content-Digest"].flatMap { Digest($0) }
+    }
+
+    /// - Parameters:
+    ///   - reference: a tag or a digest.
+    ///   - expected: what it must be, where that is known.
+    func manifest(_ reference: String, expected: Digest?, _ cancellation: WireCancellation?) throws -> FetchedManifest {
+        try withEndpoints { endpoint in
+            try patiently(cancellation, endpoint) {
+                let request = RegistryRequest(
+                    "GET", "\(repository)/manifests/\(reference)", fields: ["Accept": Self.accepted])
+                let answer = try send(request, endpoint, cancellation)
+                guard answer.status == 200 else { throw RegistryRefusal(answer) }
+                return try read(answer, reference, expected)
+            }
+        }
+    }
+
+    private func read(_ answer: HTTPAnswer, _ reference: String, _ expected: Digest?) throws -> FetchedManifest {
+        let type = answer["Content-Type"].map { HTTPFields.trimmed($0.prefix { $0 != ";" }).lowercased() } ?? ""
+        let what = "the manifest \(reference) of \(domain)/\(repository)"
+        let bytes: [UInt8]
+        do { bytes = try answer.readAll(limit: Self.manifestLimit) } catch let fault as WireFault where fault.kind == .tooLarge
+        {
+            throw Fault(.invalid, "\(what) is larger than \(Self.manifestLimit >> 20) MiB")
+        }
+        let said = answer["Docker-Content-Digest"].flatMap { Digest($0) }
+        let algorithm = expected?.algorithm ?? said?.algorithm ?? .sha256
+        let digest = try ContentHash.digest(of: bytes, algorithm)
+        if let expected, expected != digest {
+            throw Fault(.invalid, "manifest verification failed for digest \(expected): \(what) has \(digest)")
+        }
+        if let said, said != digest, expected == nil {
+            throw Fault(.invalid, "manifest verification failed for digest \(said): \(what) has \(digest)")
+        }
+        // Types that say nothing leave it to the document.
+        let vague = ["", "application/json", "application/octet-stream", "text/plain"]
+        do {
+            return FetchedManifest(
+                digest: digest, bytes: bytes,
+                document: try ManifestDocument(bytes, mediaType: vague.contains(type) ? nil : type))
+        } catch let fault as Fault { throw Fault(fault.kind, fault.message, subject: "\(domain)/\(repository):\(reference)") }
+    }
+
+    /// A small content in memory, verified.
+    func smallBlob(_ descriptor: ContentDescriptor, limit: Int64, _ cancellation: WireCancellation?) throws -> [UInt8] {
+        guard descriptor.size <= limit else {
+            throw Fault(.invalid, "the configuration \(descriptor.digest) of \(descriptor.size) bytes is too large")
+        }
+        let source = RegistryBlob(self, descriptor, offset: 0, cancellation ?? WireCancellation())
+        let sink = MemorySink(limit: Int(descriptor.size))
+        try source.copy(to: sink)
+        guard try ContentHash.digest(of: sink.bytes, descriptor.digest.algorithm) == descriptor.digest else {
+            throw Fault(.invalid, "image config verification failed for digest \(descriptor.digest)")
+        }
+        return sink.bytes
+    }
+
+    /// Whether the registry has a content, and how long it is there.
+    func hasBlob(_ digest: Digest, in name: String? = nil, _ cancellation: WireCancellation?) throws -> Int64? {
+        let answer = try request(RegistryRequest("HEAD", "\(name ?? repository)/blobs/\(digest)"), cancellation)
+        defer { answer.discard() }
+        guard answer.status == 200 else {
+            if answer.status == 404 { return nil }
+            throw RegistryRefusal(answer)
+        }
+        return answer["Content-Length"].flatMap { Int64($0) } ?? 0
+    }
+}
+
+/// A content from the registry, from an offset on. A connection that is cut or stalls is taken up again where it ended.
+final class RegistryBlob: ByteSource {
+    private let session: RegistrySession
+    private let descriptor: ContentDescriptor
+    private let cancellation: WireCancellation
+    private var position: Int64
+    private var answer: HTTPAnswer?
+    private var patience: Patience
+    private var since: Int64 = 0
+
+    init(_ session: RegistrySession, _ descriptor: ContentDescriptor, offset: Int64, _ cancellation: WireCancellation) {
+        self.session = session
+        self.descriptor = descriptor
+        self.cancellation = cancellation
+        position = offset
+        patience = Patience(session.settings, cancellation)
+    }
+
+    func abandon() { cancellation.cancel() }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+        if position == descriptor.size { return 0 }
+        while true {
+            do {
+                let answer = try self.answer ?? open()
+                self.answer = answer
+                let count = try answer.read(into: buffer)
+                guard count > 0 else { throw WireFault(.cut, "the content ended at \(position) of \(descriptor.size) bytes") }
+                guard position + Int64(count) <= descriptor.size else { throw tooLong() }
+                position += Int64(count)
+                since += Int64(count)
+                if since >= 256 << 10 {
+                    patience.reset()
+                    since = 0
+                }
+                // The end of a body in chunks is still to be read, or the connection could not be used again.
+                if position == descriptor.size { try end(answer) }
+                return count
+            } catch {
+                answer = nil
+                do { try patience.wait(after: error) } catch {
+                    throw RegistryFaults.fault(error, "layer \(descriptor.digest) of \(session.domain)/\(session.repository)")
+                }
+            }
+        }
+    }
+
+    private func tooLong() -> Fault {
+        Fault(
+            .invalid,
+            "\(descriptor.digest) of \(session.domain)/\(session.repository) is longer than the \(descriptor.size) bytes that its manifest says"
+        )
+    }
+
+    private func end(_ answer: HTTPAnswer) throws {
+        guard answer.length == nil else { return }
+        let space = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 16)
+        defer { space.deallocate() }
+        if try answer.read(into: space) > 0 { throw tooLong() }
+    }
+
+    private func open() throws -> HTTPAnswer {
+        if descriptor.size == 0 { throw Fault(.invalid, "\(descriptor.digest) is empty") }
+        if !descriptor.urls.isEmpty, MediaType.isForeign(descriptor.mediaType) { return try openForeign() }
+        var request = RegistryRequest("GET", "\(session.repository)/blobs/\(descriptor.digest)")
+        if position > 0 { request.fields["Range"] = "bytes=\(position)-\(descriptor.size - 1)" }
+        let wanted = request
+        return try session.withEndpoints { endpoint in
+            try checked(try session.send(wanted, endpoint, cancellation))
+        }
+    }
+
+    /// A layer that its maker does not allow registries to keep: from where the manifest says, without any credential.
+    private func openForeign() throws -> HTTPAnswer {
+        var failure: any Error = Fault(
+            .unsupported, "the foreign layer \(descriptor.digest) has no https address", subject: descriptor.digest.description)
+        for text in descriptor.urls.prefix(4) {
+            guard let url = HTTPURL(text), url.scheme == .https, !HTTPURL.isLoopback(url.host) else { continue }
+            do { return try checked(try session.fetchForeign(url, from: position, cancellation)) } catch { failure = error }
+        }
+        throw failure
+    }
+
+    /// The answer must be what is missing, neither more nor less.
+    private func checked(_ answer: HTTPAnswer) throws -> HTTPAnswer {
+        switch answer.status {
+        case 206 where position > 0:
+            guard let range = answer["Content-Range"], range.hasPrefix("bytes \(position)-") else {
+                throw WireFault(.malformed, "the registry answers with another range than was asked for")
+            }
+            try checkLength(answer, descriptor.size - position)
+        case 200:
+            try checkLength(answer, descriptor.size)
+            try skip(position, answer)
+        default: throw RegistryRefusal(answer)
+        }
+        return answer
+    }
+
+    private func checkLength(_ answer: HTTPAnswer, _ expected: Int64) throws {
+        guard let length = answer.length, length != expected else { return }
+        throw Fault(
+            .invalid,
+            "\(descriptor.digest) of \(session.domain)/\(session.repository) has \(length) bytes where its manifest says \(expected)"
+        )
+    }
+
+    /// Servers without ranges begin anew.
+    private func skip(_ count: Int64, _ answer: HTTPAnswer) throws {
+        if count == 0 { return }
+        let space = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 4096)
+        defer { space.deallocate() }
+        var rest = count
+        while rest > 0 {
+            let part = UnsafeMutableRawBufferPointer(rebasing: space[..<Int(min(rest, Int64(space.count)))])
+            let got = try answer.read(into: part)
+            guard got > 0 else { throw WireFault(.cut, "the content ended early") }
+            rest -= Int64(got)
+        }
+    }
+}
+
+extension RegistrySession {
+    /// From a host that has nothing to do with the registry.
+    func fetchForeign(_ url: HTTPURL, from offset: Int64, _ cancellation: WireCancellation) throws -> HTTPAnswer {
+        var fields = HTTPFields()
+        if offset > 0 { fields["Range"] = "bytes=\(offset)-" }
+        var request = RegistryRequest("GET", "", fields: fields)
+        request.url = url
+        // An endpoint of its own, which never sees a credential.
+        let endpoint = RegistryEndpoint(url: url, isMirror: true)
+        let other = try RegistrySession(domain: domain, repository: "", actions: "pull", settings: settings, credential: nil)
+        return try other.send(request, endpoint, cancellation)
+    }
+}
+
+/// Fetches one content of a repository.
+final class RegistryFetcher: ContentFetcher {
+    private let session: RegistrySession
+    private let cancellation = WireCancellation()
+
+    init(_ session: RegistrySession) { self.session = session }
+
+    func open(_ descriptor: ContentDescriptor, from offset: Int64) throws -> any ByteSource {
+        RegistryBlob(session, descriptor, offset: offset, cancellation)
+    }
+
+    func cancel() { cancellation.cancel() }
+}
