@@ -300,7 +300,7 @@ def hostile_manifests(elsewhere="http://198.51.100.2:1"):
                                             "platform": {"os": "linux", "architecture": "amd64"}}])
         images.append(following)
         chain = following
-    chain.images = images
+    chain.images = images[:-1]
     add("index-chain", chain)
     add("index-100000", {"schemaVersion": 2, "mediaType": OCI["index"], "manifests": [dict(good.descriptor(), size=1, digest="sha256:" + "%064x" % number) for number in range(100000)]},
         media_type=OCI["index"])
