@@ -199,7 +199,8 @@ final class RegistryTokens: Sendable {
                 case "token": token = try reader.value() ?? ""
                 case "access_token": access = try reader.value() ?? ""
                 case "refresh_token": refresh = try reader.value() ?? ""
-                case "expires_in": seconds = try Int(reader.double())
+                // Some say 300.0; any number is taken, none is believed beyond a day.
+                case "expires_in": seconds = Int(max(0, min(try reader.double(), 86_400)))
                 default: try reader.skip()
                 }
             }
