@@ -61,7 +61,7 @@ let package = Package(
         // HTTP/1.1 on blocking sockets, plain or TLS; names to addresses: never in the fully static programs (decision 9)
         room("HTTP", ["CTLS", "Linux", "Model"], link: ["-l:libssl.a", "-l:libcrypto.a"]),
         room("Registry", ["HTTP", "Images", "Archive", "State", "Linux", "JSON", "Model"]),
-        room("Engine", ["Registry", "Images", "Networks", "Logs", "State", "Archive", "Linux", "JSON", "Model", log]),
+        room("Engine", ["Registry", "HTTP", "Images", "Networks", "Logs", "State", "Archive", "Linux", "JSON", "Model", log]),
         room("API", ["Engine", "Linux", "JSON", "Model", log] + nio),
         room("Daemon", ["API", "Engine", "Images", "Networks", "State", "Linux", "JSON", "Model", log] + nio),
 

@@ -3,6 +3,7 @@ import Linux
 import Logging
 import Model
 import Networks
+import Registry
 import State
 
 /// What an engine is told when it starts.
@@ -13,6 +14,8 @@ public struct EngineConfiguration: Sendable {
     /// Where containers' cgroups go unless `--cgroup-parent` says otherwise: an absolute path in every hierarchy.
     public var cgroupParent = "/skiff"
     public var networks = NetworksConfiguration()
+    /// How registries are reached.
+    public var registries = RegistrySettings()
     /// For `version` and `info`.
     public var version = "0.1.0"
     /// Run the containers' health checks.
@@ -48,6 +51,7 @@ public struct Services: Sendable {
         let lock = try DataRootLock(layout.dataRoot)
         let database = try Database(path: layout.database)
         let images = try ImageStore(layout: layout, database: database)
+        images.setDownloads(configuration.registries.downloads)
         let sandboxes = try SandboxService(configuration: configuration.networks, store: database) { text in
             log.warning("\(text)")
         }

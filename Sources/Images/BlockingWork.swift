@@ -2,7 +2,7 @@ import Linux
 import Model
 
 /// Runs work that blocks on a thread of its own, so that no thread of the concurrency pool waits for a disk.
-func onThread<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
+package func onThread<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
     try await withCheckedThrowingContinuation { continuation in
         do {
             try startThread(stackSize: 1 << 20) {

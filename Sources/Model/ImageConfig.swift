@@ -23,6 +23,8 @@ public struct ImageConfig: Sendable, Equatable {
 
     public init() {}
 
+    public var platform: ImagePlatform { ImagePlatform(architecture: architecture, os: os, variant: variant) }
+
     /// Reads a whole configuration within the limits.
     public static func read(_ bytes: [UInt8]) throws -> ImageConfig {
         do { return try ImageConfig(json: bytes, limits: limits) } catch let fault as JSONFault {

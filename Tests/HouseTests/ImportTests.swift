@@ -15,7 +15,7 @@ import Testing
         "Archive": ["Linux", "CCompression", "CCrypto"], "State": ["CSQLite"], "Images": ["Archive", "State", "Linux"],
         "HTTP": ["CTLS", "Linux"], "Registry": ["HTTP", "Images", "Archive", "State", "Linux"],
         "Networks": ["State", "Linux"],
-        "Engine": ["Registry", "Images", "Networks", "Logs", "State", "Archive", "Linux"],
+        "Engine": ["Registry", "HTTP", "Images", "Networks", "Logs", "State", "Archive", "Linux"],
         "API": ["Engine", "Linux"], "Daemon": ["API", "Engine", "Registry", "Images", "Networks", "State", "Linux"],
         "Client": ["Linux"], "CLI": ["Client", "Linux"],
     ]

@@ -4,7 +4,7 @@ import Model
 
 /// Images as clients see them, over the image store.
 public final class ImageService: Sendable {
-    private let core: EngineCore
+    let core: EngineCore
     private var store: ImageStore { core.images }
 
     init(_ core: EngineCore) { self.core = core }
@@ -177,7 +177,7 @@ public final class ImageService: Sendable {
         return response
     }
 
-    private func publish(_ action: String, _ id: String, name: String) {
+    func publish(_ action: String, _ id: String, name: String) {
         core.events.publish(type: "image", action: action, id: id, attributes: ["name": name])
     }
 
@@ -253,7 +253,7 @@ public final class ImageService: Sendable {
         return PullStream { try await reader.next() }
     }
 
-    private static func platform(_ text: String) throws -> ImagePlatform {
+    static func platform(_ text: String) throws -> ImagePlatform {
         let parts = text.split(separator: "/").map { String($0) }
         guard parts.count >= 2, parts[0] == "linux" else {
             throw Fault(.invalid, "\"\(text)\" is no platform of this engine: give linux/ARCHITECTURE", subject: text)
