@@ -62,6 +62,7 @@ public struct Services: Sendable {
             background: BlockingPool(width: 2, label: "skiff.background"), registry: ContainerRegistry(), events: events,
             execs: ExecTable(), accounts: AccountCache(), log: log, bootID: Self.bootID())
         let services = Services(core, lock)
+        core.beginAppArmor()
         try await Recovery(core: core).run()
         return services
     }

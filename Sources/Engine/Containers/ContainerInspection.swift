@@ -24,7 +24,8 @@ extension ContainerService {
         response.platform = "linux"
         response.mountLabel = ""
         response.processLabel = ""
-        response.appArmorProfile = ""
+        response.appArmorProfile = try await core.apparmor.settled().shown(
+            SecurityOptions(description.host.securityOpt ?? []), privileged: description.host.privileged == true)
         response.execIDs = core.execs.ids(of: snapshot.id)
         response.hostConfig = description.host
         response.graphDriver = graphDriver(snapshot)

@@ -13,6 +13,7 @@ extension Container {
         let spaces = try joinedNamespaces(description)
         let folder = core.layout.container(id)
         try await prepareVolumes(description, image)
+        let apparmor = try await core.apparmor.settled()
         return try await core.pool.run { [id] in
             try Self.makeFolders(folder)
             for mount in description.mounts where mount.kind == .bind { try Self.checkSource(mount) }
@@ -23,6 +24,7 @@ extension Container {
                 cgroupPath: CgroupPlace.path(snapshot, core.configuration), filesFolder: spaces.filesFolder ?? folder,
                 joined: spaces.joined, initPath: nil)
             if description.host.useInit == true { input.initPath = core.configuration.runtimeBinary }
+            input.apparmor = apparmor
             let spec = try SpecBuilder(input).build()
             var config = ShimConfig(
                 id: id, rootfs: .overlay(lower: image.layers, upper: folder + "/upper", work: folder + "/work"))

@@ -21,6 +21,8 @@ struct EngineCore: Sendable {
     let bootID: String
     /// Fulfilled when the sandboxes of living containers are known: nothing is started before.
     let ready = Promise<Void>()
+    /// Fulfilled when the default profile is loaded, or cannot be.
+    let apparmor = Promise<AppArmorStanding>()
 
     var layout: Layout { configuration.layout }
     var launcher: ShimLauncher { ShimLauncher(layout: layout, runtimeBinary: configuration.runtimeBinary) }

@@ -195,7 +195,8 @@ extension Container {
         process.rlimits = try ResourceLimits.rlimits(host.ulimits)
         let security = try SecurityOptions(host.securityOpt ?? [])
         process.noNewPrivileges = security.noNewPrivileges
-        if let profile = security.apparmor, profile != "unconfined" { process.apparmorProfile = profile }
+        // A privileged exec keeps the container's profile, as in docker
+        process.apparmorProfile = try await core.apparmor.settled().profile(security, privileged: host.privileged == true)
         process.oomScoreAdj = host.oomScoreAdj.flatMap { $0 == 0 ? nil : $0 }
         return process
     }

@@ -102,9 +102,21 @@ public final class SystemService: Sendable {
         runtime.path = core.configuration.runtimeBinary
         info.runtimes = ["skiff": runtime]
         info.liveRestoreEnabled = true
-        info.securityOptions = ["name=seccomp,profile=builtin", "name=cgroupns"]
-        info.warnings = core.sandboxes.firewallObstacle.map { ["ports cannot be published: \($0)"] } ?? []
+        let apparmor = try await core.apparmor.settled()
+        info.securityOptions =
+            (apparmor == .absent ? [] : ["name=apparmor"]) + ["name=seccomp,profile=builtin", "name=cgroupns"]
+        info.warnings = [
+            core.sandboxes.firewallObstacle.map { "ports cannot be published: \($0)" }, apparmor.warning, Self.missingCalls,
+        ].compactMap { $0 }
         return info
+    }
+
+    private static var missingCalls: String? {
+        let missing = KernelCalls.missing.needed
+        if missing.isEmpty { return nil }
+        return
+            "containers cannot be started: the kernel lacks, or a seccomp filter around skiffd forbids, "
+            + missing.joined(separator: ", ")
     }
 
     private static var openDescriptors: Int {

@@ -2,14 +2,14 @@
 ///
 /// It refuses what a container's root could do to the machine through /proc, /sys and mounts even where a mask fails, and
 /// sockets of AF_ALG, which a seccomp filter cannot see in i386's socketcall. The engine loads the text with
-/// `apparmor_parser --replace --write-cache=no`, where that exists.
+/// apparmor_parser, where that exists. It includes nothing of /etc/apparmor.d.
 public enum DefaultAppArmor {
     public static let name = "skiff-default"
 
     /// The profile's source, by whatever name.
     public static func source(name: String = name) -> String {
         """
-        #include <tunables/global>
+        @{PROC}=/proc/
 
         profile \(name) flags=(attach_disconnected,mediate_deleted) {
           # Everything that the kernel's other means leave to a container; then what must not be.

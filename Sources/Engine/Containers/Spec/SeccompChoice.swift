@@ -4,7 +4,12 @@ import Synchronization
 
 /// The standard filter by what a container may do, made once for each set of capabilities.
 enum SeccompChoice {
-    private static let made = Mutex<[[String]: OCI.Seccomp]>([:])
+    private static let made = Mutex<[Wish: OCI.Seccomp]>([:])
+
+    private struct Wish: Hashable {
+        var capabilities: [String]
+        var allowsSocketcall: Bool
+    }
 
     static let kernel: (major: Int, minor: Int) = {
         let text = (try? readFile("/proc/sys/kernel/osrelease", limit: 256)).map { String(decoding: $0, as: UTF8.self) } ?? ""
@@ -12,12 +17,14 @@ enum SeccompChoice {
         return numbers.count == 2 ? (numbers[0], numbers[1]) : (5, 15)
     }()
 
-    static func standard(_ capabilities: [String]) -> OCI.Seccomp {
-        if let profile = made.withLock({ $0[capabilities] }) { return profile }
-        let profile = DefaultSeccomp.profile(capabilities: capabilities, kernel: kernel)
+    static func standard(_ capabilities: [String], allowsSocketcall: Bool) -> OCI.Seccomp {
+        let wish = Wish(capabilities: capabilities, allowsSocketcall: allowsSocketcall)
+        if let profile = made.withLock({ $0[wish] }) { return profile }
+        let profile = DefaultSeccomp.profile(
+            capabilities: capabilities, kernel: kernel, allowsSocketcall: allowsSocketcall)
         made.withLock { made in
             if made.count > 64 { made = [:] }
-            made[capabilities] = profile
+            made[wish] = profile
         }
         return profile
     }

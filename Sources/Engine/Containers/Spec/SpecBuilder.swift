@@ -14,6 +14,7 @@ struct SpecInput: Sendable {
     var joined: [OCI.NamespaceType: String?]
     /// The folder of another container's /dev/shm; nil makes one.
     var initPath: String?
+    var apparmor = AppArmorStanding.absent
 }
 
 /// Turns what `docker run` can say into the runtime's specification.
@@ -64,7 +65,7 @@ struct SpecBuilder {
         process.capabilities = Self.capabilities(granted, root: input.account.uid == 0)
         process.rlimits = try ResourceLimits.rlimits(host.ulimits)
         process.noNewPrivileges = security.noNewPrivileges
-        if let profile = security.apparmor, profile != "unconfined" { process.apparmorProfile = profile }
+        process.apparmorProfile = input.apparmor.profile(security, privileged: privileged)
         process.oomScoreAdj = host.oomScoreAdj.flatMap { $0 == 0 ? nil : $0 }
         process.selinuxLabel = nil
         return process
@@ -128,7 +129,9 @@ struct SpecBuilder {
         case .standard:
             if !privileged {
                 let granted = try CapabilitySet.granted(add: host.capAdd ?? [], drop: host.capDrop ?? [], privileged: false)
-                linux.seccomp = SeccompChoice.standard(granted)
+                // Where the default profile refuses AF_ALG, the filter need not.
+                let refusesElsewhere = input.apparmor.profile(security, privileged: false) == DefaultAppArmor.name
+                linux.seccomp = SeccompChoice.standard(granted, allowsSocketcall: refusesElsewhere)
             }
         }
         if !privileged, !security.systemPathsUnconfined {
