@@ -34,6 +34,11 @@ int skiff_signal_pipe(const int *signals, int count) {
     sigfillset(&action.sa_mask);
     for (int index = 0; index < count; index++)
         if (sigaction(signals[index], &action, NULL) != 0) return -1;
+    // Who started us may have blocked them.
+    sigset_t heard;
+    sigemptyset(&heard);
+    for (int index = 0; index < count; index++) sigaddset(&heard, signals[index]);
+    if (pthread_sigmask(SIG_UNBLOCK, &heard, NULL) != 0) return -1;
     return ends[0];
 }
 

@@ -44,7 +44,15 @@ public final class RunningProcess {
         var envp: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         defer { (argv + envp).forEach { free($0) } }
         var child: pid_t = 0
-        let code = posix_spawnp(&child, arguments[0], &actions, nil, &argv, &envp)
+        // Tests run on threads that block signals: an engine that inherited that would not hear SIGTERM.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        let code = posix_spawnp(&child, arguments[0], &actions, &attributes, &argv, &envp)
         [pipes[0], pipes[3], pipes[5]].forEach { close($0) }
         guard code == 0 else {
             [pipes[1], pipes[2], pipes[4]].forEach { close($0) }

@@ -16,10 +16,10 @@ import TestSupport
         try engine.importBusybox()
         engine.end()
         try engine.start(environment: ["SKIFFD_CRASH_AT": place])
-        engine.skiff("run", "-d", "--network", "none", "--name", "first", "busybox:test", "sleep", "300", timeout: 15)
-        engine.skiff("stop", "-t", "0", "first", timeout: 15)
-        engine.skiff("rm", "-f", "first", timeout: 15)
-        engine.skiff("run", "--rm", "--network", "none", "--name", "second", "busybox:test", "true", timeout: 15)
+        engine.skiff("run", "-d", "--network", "none", "--name", "first", "busybox:test", "sleep", "300", timeout: 5)
+        engine.skiff("stop", "-t", "0", "first", timeout: 5)
+        engine.skiff("rm", "-f", "first", timeout: 5)
+        engine.skiff("run", "--rm", "--network", "none", "--name", "second", "busybox:test", "true", timeout: 5)
         #expect(eventually { kill(engine.pid, 0) != 0 || Self.isZombie(engine.pid) }, "\(place) was not reached")
         engine.end(SIGKILL)
 
@@ -79,6 +79,36 @@ import TestSupport
         #expect(eventually { run(["/usr/bin/test", "-e", "/proc/\(pid)/root"]).status != 0 })
         #expect(engine.skiff("start", "orphan").status == 0)
         #expect(engine.skiff("rm", "-f", "orphan").status == 0)
+    }
+
+    @Test func `An engine hears SIGTERM though who started it had blocked it`() throws {
+        let script =
+            "import signal, os, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [15]); os.execv(sys.argv[1], sys.argv[1:])"
+        let engine = try EngineFixture("blocked", prefix: ["/usr/bin/env", "python3", "-c", script])
+        defer { engine.clean() }
+        let start = monotonic()
+        engine.end()
+        #expect(monotonic() - start < 5)
+    }
+
+    /// Without an engine that comes back, clients are told at once: none waits for its own patience to end.
+    @Test(arguments: ["create.recorded", "start.running", "exit.seen"])
+    func `A client that loses its engine is told within a second`(place: String) throws {
+        let engine = try EngineFixture("lost-\(place)")
+        defer {
+            engine.end()
+            try? engine.start()
+            engine.clean()
+        }
+        try engine.importBusybox()
+        engine.end()
+        try engine.start(environment: ["SKIFFD_CRASH_AT": place])
+        let start = monotonic()
+        let run = engine.skiff("run", "-d", "--network", "none", "--name", "lost", "busybox:test", "sleep", "300")
+        let stop = engine.skiff("stop", "-t", "0", "lost")
+        #expect(monotonic() - start < 2)
+        let told = (place == "exit.seen" ? stop : run)
+        #expect(told.status != 0 && told.error.contains("the engine closed the connection"), "\(told.error)")
     }
 
     @Test func `A second engine for the same data names the first`() throws {

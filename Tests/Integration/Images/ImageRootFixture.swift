@@ -57,7 +57,9 @@ final class ImageRootFixture {
         }
         // overlayfs wants two lower folders where there is no upper one
         let lower = (layers.count > 1 || writable ? layers : layers + [scratch.folder("empty")]).joined(separator: ":")
-        try shell("mount -t overlay overlay -o '\(options),lowerdir=\(lower)' '\(target)'")
+        // util-linux 2.39 and newer take fsconfig(2), whose values end at 255 bytes, unless told otherwise
+        try shell(
+            "LIBMOUNT_FORCE_MOUNT2=always mount -t overlay overlay -o '\(options),lowerdir=\(lower)' '\(target)'")
         scratch.defer_ { _ = run(["/bin/umount", "-l", target]) }
     }
 

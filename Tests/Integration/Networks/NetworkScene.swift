@@ -12,9 +12,18 @@ final class MemoryNetworkStore: NetworkStore {
     func save(_ record: NetworkRecord) throws { records.withLock { $0[record.name] = record } }
 }
 
-/// Whether this kernel has nf_tables (User-mode Linux has not).
-let hasTables: Bool =
-    (try? NamespaceThread().run { _ = try NetlinkSocket(.netfilter).note(of: TablesRequest(table: "skiff")) }) != nil
+/// Whether this kernel has what our table is made of: the family inet, and chains of type nat. User-mode Linux answers to
+/// nf_tables' messages, but has no family.
+let hasTables: Bool = {
+    let table = TablesRequest(table: "skiff-probe")
+    let faults = try? NamespaceThread().run {
+        try NetlinkSocket(.netfilter).batch([
+            table.create(note: ""),
+            table.create(chain: "probe", type: "nat", hook: .prerouting, priority: -100),
+        ]).count
+    }
+    return faults == 0
+}()
 
 /// A host and its neighbour on a LAN, each a namespace of the test's own, and an engine's networks on the host.
 ///

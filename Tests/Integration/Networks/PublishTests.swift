@@ -5,7 +5,7 @@ import Networks
 import Testing
 
 /// Who reaches what: the host, a neighbour on the LAN, the container itself and its neighbours.
-@Suite(.enabled(if: hasTables, "this kernel lacks CONFIG_NF_TABLES_INET")) struct PublishTests {
+@Suite(.enabled(if: hasTables, "this kernel lacks CONFIG_NF_TABLES_INET or CONFIG_NFT_NAT")) struct PublishTests {
     @Test func aPublishedPortAnswersEverybodyAndSeesTheClientsAddress() async throws {
         let scene = try NetworkScene()
         let service = try await scene.started()

@@ -7,7 +7,7 @@ import TestSupport
 
 /// The life of sandboxes: what is in them, restarts, many at once, what is left.
 @Suite struct SandboxTests {
-    static let reason: Comment = "this kernel lacks CONFIG_NF_TABLES_INET"
+    static let reason: Comment = "this kernel lacks CONFIG_NF_TABLES_INET or CONFIG_NFT_NAT"
 
     @Test func aSandboxHasItsAddressItsRouteAndNoIPv6() async throws {
         let scene = try NetworkScene()
