@@ -34,12 +34,27 @@ int skiff_clone3(uint64_t flags, int exit_signal, int *pidfd, int cgroup) {
     return (int)syscall(SYS_clone3, &arguments, sizeof arguments);
 }
 
+// clone(2) as it was before clone3(2), on this stack; CLONE_PIDFD answers where a thread's id would be stored. Its low byte is the
+// signal: namespaces of time (0x80) cannot be asked for.
+int skiff_clone(uint64_t flags, int exit_signal, int *pidfd) {
+    return (int)syscall(SYS_clone, (unsigned long)flags | CLONE_PIDFD | (unsigned long)exit_signal, NULL, pidfd, NULL, NULL);
+}
+
 int skiff_execveat(int folder, const char *path, char *const *arguments, char *const *environment, int flags) {
     return (int)syscall(SYS_execveat, folder, path, arguments, environment, flags);
 }
 
 int skiff_close_range(unsigned first, unsigned last, unsigned flags) {
-    return (int)syscall(SYS_close_range, first, last, flags);
+    int result = (int)syscall(SYS_close_range, first, last, flags);
+    if (result == 0 || errno != ENOSYS) return result;
+    // One by one. Not by /proc, which may be missing here or be the container's.
+    struct rlimit limit = {.rlim_max = 65536};
+    if (prlimit(0, RLIMIT_NOFILE, NULL, &limit) < 0 || limit.rlim_max > 1 << 20) limit.rlim_max = 1 << 20;
+    unsigned bound = limit.rlim_max < 65536 ? 65536 : (unsigned)limit.rlim_max;
+    for (unsigned number = first; number <= last && number < bound; number++) {
+        if (flags & 4 /* CLOSE_RANGE_CLOEXEC */) fcntl((int)number, F_SETFD, FD_CLOEXEC); else close((int)number);
+    }
+    return 0;
 }
 
 int skiff_setns(int descriptor, int flags) { return setns(descriptor, flags); }

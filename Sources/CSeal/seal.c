@@ -3,6 +3,7 @@
 // expected nothing is done: the slow way decides.
 #define _GNU_SOURCE
 #include "cseal.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,10 +29,11 @@ static int is_mounted_copy(int own) {
     struct statx status;
     struct statfs file_system;
     char target[32];
-    if (statx(own, "", AT_EMPTY_PATH, 0, &status) == 0 && (status.stx_attributes & 0x2000 /* STATX_ATTR_MOUNT_ROOT */) &&
-        fstatfs(own, &file_system) == 0 && (file_system.f_flags & 1 /* ST_RDONLY */))
-        return 1;
-    ssize_t count = readlink("/proc/self/exe", target, sizeof target);
+    int is_root = statx(own, "", AT_EMPTY_PATH, 0, &status) == 0 && (status.stx_attributes & 0x2000 /* STATX_ATTR_MOUNT_ROOT */);
+    ssize_t count = is_root ? 0 : readlink("/proc/self/exe", target, sizeof target);
+    // Where statx is forbidden: the root of a mount that is attached nowhere has no other name.
+    if (!is_root) is_root = (count == 1 && target[0] == '/') || (count > 2 && !memcmp(target, "/ (", 3));
+    if (is_root && fstatfs(own, &file_system) == 0 && (file_system.f_flags & 1 /* ST_RDONLY */)) return 1;
     return count >= 20 && !memcmp(target, "/memfd:skiff-runtime", 20);
 }
 
@@ -55,6 +57,14 @@ static int open_copy(const char *folder_path, const struct stat *own) {
     return file;
 }
 
+static void execute(int file, char **arguments, char **environment) {
+    char name[32];
+    syscall(SYS_execveat, file, "", arguments, environment, 0x1000);
+    if (errno != ENOSYS) return;
+    snprintf(name, sizeof name, "/proc/self/fd/%d", file);
+    execve(name, arguments, environment);
+}
+
 __attribute__((constructor(101))) static void enter_sealed_copy(int count, char **arguments, char **environment) {
     struct { unsigned long long set, clear, propagation, userns; } attributes = {0x7, 0x8, 0x40000, 0};
     struct stat status;
@@ -71,7 +81,7 @@ __attribute__((constructor(101))) static void enter_sealed_copy(int count, char 
             // open_tree(2) OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH; read-only, nosuid, nodev, exec, private
             int mount = (int)syscall(SYS_open_tree, file, "", 1 | O_CLOEXEC | 0x1000);
             if (mount >= 0 && syscall(SYS_mount_setattr, mount, "", 0x1000, &attributes, sizeof attributes) == 0)
-                syscall(SYS_execveat, mount, "", arguments, environment, 0x1000);
+                execute(mount, arguments, environment);
             if (mount >= 0) close(mount);
             close(file);
         }

@@ -40,10 +40,35 @@ public enum FileCopy {
         let to = target.raw
         while offset < size {
             let place = offset
-            let count = try kernel("copy_file_range") {
-                skiff_copy_file_range(from, place, to, place, Int(min(size - place, 1 << 30)))
+            let count: Int
+            do {
+                count = try kernel("copy_file_range") {
+                    skiff_copy_file_range(from, place, to, place, Int(min(size - place, 1 << 30)))
+                }
+            } catch let fault as KernelFault where [ENOSYS, EXDEV, EOPNOTSUPP, EINVAL].contains(fault.errno) {
+                // Forbidden, or not between these file systems
+                return try copyByHand(from, to, place)
             }
             if count == 0 { break }
+            offset += Int64(count)
+        }
+    }
+
+    private static func copyByHand(_ from: CInt, _ to: CInt, _ start: Int64) throws {
+        var buffer = [UInt8](repeating: 0, count: 256 << 10)
+        var offset = start
+        while true {
+            let count = try kernel("pread") { pread(from, &buffer, buffer.count, off_t(offset)) }
+            if count == 0 { return }
+            var written = 0
+            while written < count {
+                let place = written
+                written += try buffer.withUnsafeBytes { bytes in
+                    try kernel("pwrite") {
+                        pwrite(to, bytes.baseAddress.map { $0 + place }, count - place, off_t(offset) + place)
+                    }
+                }
+            }
             offset += Int64(count)
         }
     }

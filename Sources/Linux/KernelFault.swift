@@ -22,10 +22,15 @@ public struct KernelFault: Error, Sendable, CustomStringConvertible {
         return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// docs/kernels.md lists the calls that have no stand-in.
+    private static let missingCall =
+        " (the kernel is older than 5.15, or a seccomp filter around this program forbids the call: allow it there)"
+
     public var description: String {
         let text = reason
         let lower = text.prefix(1).lowercased() + text.dropFirst()
-        return detail.map { "\(call) \($0): \(lower)" } ?? "\(call): \(lower)"
+        let hint = errno == ENOSYS ? KernelFault.missingCall : ""
+        return (detail.map { "\(call) \($0): \(lower)" } ?? "\(call): \(lower)") + hint
     }
 }
 

@@ -33,22 +33,32 @@ public enum ExitStatus: Sendable, Equatable {
 public struct ClonedProcess: ~Copyable {
     public let pid: CInt
     public var pidfd: Descriptor?
+    /// It is in the cgroup that was asked for.
+    public var isInCgroup = false
     public var isChild: Bool { pid == 0 }
 }
 
 public enum Processes {
     /// clone3(2) as fork(2): the child goes on with a copy of the memory. Only in a process with one thread.
     /// - Parameters:
-    ///   - intoCgroup: a cgroup v2 folder for CLONE_INTO_CGROUP.
+    ///   - intoCgroup: a cgroup v2 folder for CLONE_INTO_CGROUP; `isInCgroup` of the result tells whether it came to that.
     ///   - sibling: CLONE_PARENT: the child's parent is the caller's.
     public static func clone(_ kinds: NamespaceKinds = [], intoCgroup: CInt? = nil, sibling: Bool = false) throws
         -> ClonedProcess
     {
         var pidfd: CInt = -1
-        let pid = skiff_clone3(kinds.rawValue | (sibling ? 0x8000 : 0), sibling ? 0 : SIGCHLD, &pidfd, intoCgroup ?? -1)
+        let flags = kinds.rawValue | (sibling ? 0x8000 : 0)
+        let signal = sibling ? 0 : SIGCHLD
+        var isInCgroup = intoCgroup != nil
+        var pid = skiff_clone3(flags, signal, &pidfd, intoCgroup ?? -1)
+        if pid < 0, errno == ENOSYS, !kinds.contains(.time) {
+            // Container engines' filters forbid clone3, whose arguments they cannot see.
+            pid = skiff_clone(flags, signal, &pidfd)
+            isInCgroup = false
+        }
         guard pid >= 0 else { throw KernelFault("clone3", errno: errno) }
-        if pid == 0 { return ClonedProcess(pid: 0, pidfd: nil) }
-        return ClonedProcess(pid: pid, pidfd: Descriptor(owning: pidfd))
+        if pid == 0 { return ClonedProcess(pid: 0, pidfd: nil, isInCgroup: isInCgroup) }
+        return ClonedProcess(pid: pid, pidfd: Descriptor(owning: pidfd), isInCgroup: isInCgroup)
     }
 
     /// _exit(2)
@@ -64,11 +74,12 @@ public enum Processes {
         }
     }
 
-    /// execveat(2) of an open file; comes back with the errno only.
+    /// execveat(2) of an open file, or execve(2) by its name in /proc; comes back with the errno only.
     public static func execute(descriptor: CInt, _ arguments: [String], _ environment: [String]) -> CInt {
         withCStrings(arguments) { arguments in
             withCStrings(environment) { environment in
                 _ = skiff_execveat(descriptor, "", arguments, environment, 0x1000)
+                if errno == ENOSYS { execve("/proc/self/fd/\(descriptor)", arguments, environment) }
                 return errno
             }
         }

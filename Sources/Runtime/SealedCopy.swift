@@ -36,8 +36,11 @@ public enum SealedCopy {
     public static var isSealed: Bool {
         if entered.isSet { return true }
         guard let own = try? Files.open("/proc/self/exe", .path) else { return false }
-        if Mounts.isRoot(own.raw), let flags = try? Files.mountFlags(of: own.raw), flags & 1 != 0 { return true }
-        return (try? Files.readLink("/proc/self/exe"))?.hasPrefix("/memfd:skiff-runtime") ?? false
+        let name = (try? Files.readLink("/proc/self/exe")) ?? ""
+        // Where statx(2) is forbidden: the root of a mount that is attached nowhere has no other name.
+        let isRoot = Mounts.isRoot(own.raw) || name == "/" || name.hasPrefix("/ (")
+        if isRoot, let flags = try? Files.mountFlags(of: own.raw), flags & 1 != 0 { return true }
+        return name.hasPrefix("/memfd:skiff-runtime")
     }
 
     /// The copy by what it is a copy of; a detached clone of its mount, read-only.

@@ -7,7 +7,11 @@ public final class EngineFixture {
     public let runRoot: String
     public private(set) var pid: pid_t = 0
 
-    public init(_ name: String = #function, flags: [String] = []) throws {
+    /// What starts the engine's program, before its words.
+    private let prefix: [String]
+
+    public init(_ name: String = #function, flags: [String] = [], prefix: [String] = []) throws {
+        self.prefix = prefix
         scratch = try Scratch(name)
         dataRoot = scratch.path + "/data"
         runRoot = scratch.path + "/run"
@@ -21,7 +25,9 @@ public final class EngineFixture {
     public func start(flags: [String] = [], environment: [String: String] = [:]) throws {
         let log = scratch.path + "/skiffd.log"
         let words =
-            [binaries + "/skiffd", "--data-root", dataRoot, "--run-root", runRoot, "--cgroup-parent", testCgroup] + flags
+            prefix + [
+                binaries + "/skiffd", "--data-root", dataRoot, "--run-root", runRoot, "--cgroup-parent", testCgroup,
+            ] + flags
         let script = "exec \"$@\" >>\(log) 2>&1 </dev/null"
         let process = try RunningProcess(["/bin/sh", "-c", script, "-"] + words, environment: environment)
         pid = process.pid

@@ -7,6 +7,11 @@
 /// clone3(2). `pidfd` may be NULL; `cgroup` is a v2 folder for CLONE_INTO_CGROUP or -1. Answers 0 in the child, which runs on a
 /// copy of the caller's memory as after fork(2).
 int skiff_clone3(uint64_t flags, int exit_signal, int *pidfd, int cgroup);
+/// clone(2): the same without a cgroup, for where clone3 is missing.
+int skiff_clone(uint64_t flags, int exit_signal, int *pidfd);
+/// The name of the index-th of the newer system calls that we use, NULL behind the last: whether it answers ENOSYS here, and
+/// whether we can do without.
+const char *skiff_missing_call(unsigned index, int *is_missing, int *is_replaced);
 int skiff_execveat(int folder, const char *path, char *const *arguments, char *const *environment, int flags);
 int skiff_close_range(unsigned first, unsigned last, unsigned flags);
 int skiff_setns(int descriptor, int flags);

@@ -24,6 +24,7 @@ final class ContainerCreation {
     private var cgroup: Cgroup?
     private var madeCgroup = false
     private var madeUnified = false
+    private var isClonedIntoCgroup = false
     private var pid: CInt = 0
     private var pidfd: SharedDescriptor?
     // What the child hands over.
@@ -122,7 +123,7 @@ final class ContainerCreation {
 
     private func sendCgroup(_ channel: CInt) throws {
         let entrance = try makeCgroup()
-        try tell(channel, InitMessage.cgroup, entrance.doors(cloned: madeUnified))
+        try tell(channel, InitMessage.cgroup, entrance.doors(cloned: isClonedIntoCgroup))
         // Open until they are sent.
         _ = consume entrance
     }
@@ -150,8 +151,9 @@ final class ContainerCreation {
         if between { return try cloneBetween(initProcess, entrance, channel) }
         // A cgroup namespace begins where the process is: unshared after it has entered its cgroup.
         var child = try Processes.clone(namespaces.new.subtracting(.cgroup), intoCgroup: entrance.cloneDescriptor)
-        if child.isChild { initProcess.run(entrance, cloned: entrance.cloneDescriptor != nil) }
+        if child.isChild { initProcess.run(entrance, cloned: child.isInCgroup) }
         pid = child.pid
+        isClonedIntoCgroup = child.isInCgroup
         if let descriptor = child.pidfd.take() { pidfd = SharedDescriptor(descriptor) }
         if namespaces.new.contains(.user) {
             try IDMaps.write(pid: pid, users: plan.linux.uidMappings, groups: plan.linux.gidMappings)

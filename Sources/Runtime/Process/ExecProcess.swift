@@ -67,7 +67,7 @@ private final class ExecCreation {
         _ channel: InitChannel, _ procfs: CInt, _ entrance: borrowing CgroupEntrance, _ folder: SharedDescriptor?
     ) throws {
         var child = try cloneIntoPidNamespace(entrance)
-        if child.isChild { become(channel, procfs, entrance, folder) }
+        if child.isChild { become(channel, procfs, entrance, folder, isInCgroup: child.isInCgroup) }
         pid = child.pid
         if let descriptor = child.pidfd.take() { pidfd = SharedDescriptor(descriptor) }
     }
@@ -119,13 +119,14 @@ private final class ExecCreation {
     // MARK: In the child
 
     private func become(
-        _ channel: InitChannel, _ procfs: CInt, _ entrance: borrowing CgroupEntrance, _ root: SharedDescriptor?
+        _ channel: InitChannel, _ procfs: CInt, _ entrance: borrowing CgroupEntrance, _ root: SharedDescriptor?,
+        isInCgroup: Bool
     ) -> Never {
         do {
             // Nobody in the container may look into this process while it still is the runtime.
             try Identity.setDumpable(false)
             try setAffinity(plan.initialCPUs, "initial")
-            try entrance.join(cloned: entrance.cloneDescriptor != nil)
+            try entrance.join(cloned: isInCgroup)
             try setAffinity(plan.finalCPUs, "final")
             try joinNamespaces(root)
             try Processes.newSession()

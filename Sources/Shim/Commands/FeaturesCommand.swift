@@ -12,6 +12,17 @@ enum FeaturesCommand {
         return 0
     }
 
+    /// What this kernel lacks, or a filter around this program forbids, shows as `dev.skiff.kernel.missing…` (docs/kernels.md).
+    private static var annotations: [String: String] {
+        var annotations = ["dev.skiff.runtime.version": RuntimeCommand.version]
+        let missing = KernelCalls.missing
+        if !missing.replaced.isEmpty {
+            annotations["dev.skiff.kernel.missing.replaced"] = missing.replaced.joined(separator: ",")
+        }
+        if !missing.needed.isEmpty { annotations["dev.skiff.kernel.missing"] = missing.needed.joined(separator: ",") }
+        return annotations
+    }
+
     package static var features: OCI.Features {
         let flags: [(OCI.SeccompFlag, UInt32)] = [
             (.tsync, SeccompFilter.synchronizeThreads), (.log, SeccompFilter.log),
@@ -33,6 +44,6 @@ enum FeaturesCommand {
             ociVersionMin: OCI.minimumVersion, ociVersionMax: OCI.version,
             hooks: ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
             mountOptions: MountOptions.known, linux: linux,
-            annotations: ["dev.skiff.runtime.version": RuntimeCommand.version])
+            annotations: annotations)
     }
 }

@@ -11,6 +11,8 @@ final class RuntimeBundle {
     /// Members of `process` and `linux` beyond the usual, as JSON with a comma before each.
     var process = ""
     var linux = ""
+    /// System calls that the runtime has to do without.
+    var without: [String] = []
     private static nonisolated(unsafe) var count = 0
 
     init(_ name: String = #function) throws {
@@ -36,7 +38,9 @@ final class RuntimeBundle {
             """
         _ = try scratch.file("config.json", config)
         let process = try RunningProcess(
-            ["\(binaries)/skiff-runtime", "--root", scratch.folder("state"), "run", "--bundle", scratch.path, id])
+            Without.words(without) + [
+                "\(binaries)/skiff-runtime", "--root", scratch.folder("state"), "run", "--bundle", scratch.path, id,
+            ])
         process.closeInput()
         return process.finish(timeout: timeout)
     }

@@ -24,7 +24,8 @@ final class ShimDriver {
     typealias Configure = (inout OCI.Spec, inout ShimConfig) -> Void
 
     init(
-        _ command: [String], arguments: [String] = [], lower: [String]? = nil, name: String = #function,
+        _ command: [String], arguments: [String] = [], without: [String] = [], lower: [String]? = nil,
+        name: String = #function,
         configure: Configure = { _, _ in }
     ) throws {
         scratch = try Scratch(name)
@@ -45,7 +46,7 @@ final class ShimDriver {
         let ends = try SeqPacket.pair().release()
         control = ends[0]
         shimPid = try Self.spawn(
-            [binaries + "/skiff-runtime", "shim", "--bundle", bundle] + arguments, control: ends[1],
+            Without.words(without) + [binaries + "/skiff-runtime", "shim", "--bundle", bundle] + arguments, control: ends[1],
             errors: scratch.path + "/shim.log")
         close(ends[1])
     }
