@@ -53,7 +53,7 @@ let package = Package(
         room(
             "Archive", ["CCompression", "CCrypto", "Linux", "JSON", "Model"],
             link: [
-                "-l:libzstd.a", "-l:liblzma.a", "-l:libbz2.a", "-l:liblz4.a", "-l:libz.a", "-l:libcrypto.a",
+                "-l:libzstd.a", "-l:liblzma.a", "-l:libbz2.a", "-l:liblz4.a", "-l:libdeflate.a", "-l:libz.a", "-l:libcrypto.a",
             ]),
         room("State", ["CSQLite", "JSON", "Model"], link: ["-l:libsqlite3.a", "-lm"]),
         room("Images", ["Archive", "State", "Linux", "JSON", "Model"]),
@@ -63,7 +63,7 @@ let package = Package(
         room("Registry", ["HTTP", "Images", "Archive", "State", "Linux", "JSON", "Model"]),
         room("Engine", ["Registry", "HTTP", "Images", "Networks", "Logs", "State", "Archive", "Linux", "JSON", "Model", log]),
         room("API", ["Engine", "Linux", "JSON", "Model", log] + nio),
-        room("Daemon", ["API", "Engine", "Images", "Networks", "State", "Linux", "JSON", "Model", log] + nio),
+        room("Daemon", ["API", "Engine", "Registry", "HTTP", "Images", "Networks", "State", "Linux", "JSON", "Model", log] + nio),
 
         // The client
         room("Client", ["Linux", "JSON", "Model"]),
@@ -101,6 +101,7 @@ let package = Package(
         tests("ArchiveTests", ["TestSupport", "Archive", "Linux", "Model"]),
         tests("ImagesTests", ["TestSupport", "Images", "Archive", "State", "Linux", "JSON", "Model"]),
         tests("HTTPTests", ["TestSupport", "HTTP", "Linux", "Model"]),
+        tests("RegistryTests", ["TestSupport", "Registry", "HTTP", "Images", "Archive", "State", "Linux", "JSON", "Model"]),
         tests("NetworksTests", ["TestSupport", "Networks", "State", "Linux", "Model", "JSON"]),
         tests("EngineTests", ["Engine", "Linux", "Model", "JSON"]),
         tests("StateTests", ["State", "Model", "JSON"]),

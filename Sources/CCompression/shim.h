@@ -1,4 +1,5 @@
 #include <bzlib.h>
+#include <libdeflate.h>
 #include <lz4frame.h>
 #include <lzma.h>
 #include <zlib.h>

@@ -18,10 +18,19 @@ extension DaemonOptions {
           -G, --group GROUP            Group that may use the socket (default: only its owner)
           -h, --help                   This text
           -H, --host unix://PATH       Socket to serve; may be repeated (default unix:///run/skiff/skiff.sock)
+              --http-proxy, --https-proxy URL, --no-proxy HOSTS
+                                       How registries are reached (default: as the environment says)
+              --insecure-registry HOST Registry without TLS or with an unverified certificate; may be repeated
+              --layer-compression KIND gzip or zstd, for layers that are pushed (default gzip)
               --log-format FORMAT      auto, text, json or journal (default auto)
           -l, --log-level LEVEL        trace, debug, info, notice, warning, error or critical (default info)
+              --max-concurrent-downloads, --max-concurrent-uploads N
+                                       Layers at a time (default 4 and 5)
+              --max-download-attempts N
+                                       Before a transfer is given up (default 5)
               --mtu BYTES              MTU of the default bridge
           -p, --pidfile FILE           File for the process id (default skiffd.pid in the exec root)
+              --registry-mirror URL    Mirror of Docker Hub; may be repeated. Other registries' mirrors are in the file
               --runtime FILE           skiff-runtime to use (default: beside skiffd, then in PATH)
               --validate               Check the settings and exit
           -v, --version                Version and exit

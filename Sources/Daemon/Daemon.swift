@@ -141,6 +141,7 @@ final class Daemon: Sendable {
         if let bridge = options.bridge { configuration.networks.bridge = bridge }
         if let subnet = options.subnet { configuration.networks.subnet = subnet }
         if let mtu = options.mtu { configuration.networks.mtu = mtu }
+        configuration.registries = options.registries
         configuration.version = Skiff.version
         return configuration
     }

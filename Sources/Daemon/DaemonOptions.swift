@@ -3,6 +3,7 @@ import JSON
 import Linux
 import Logging
 import Model
+import Registry
 
 /// What skiffd is told: by its file first, then by its flags.
 struct DaemonOptions: Sendable {
@@ -20,6 +21,7 @@ struct DaemonOptions: Sendable {
     var pidFile: String?
     var runtime: String?
     var configurationFile: String?
+    var registries = RegistrySettings()
 
     static let defaultFile = "/etc/skiff/skiffd.json"
 
@@ -40,6 +42,7 @@ struct DaemonOptions: Sendable {
 
     /// One setting, by the name that it has in the file and, after two dashes, as a flag.
     mutating func set(_ name: String, _ value: String) throws {
+        if try setRegistry(name, value) { return }
         switch name {
         case "data-root": dataRoot = try Self.path(name, value)
         case "exec-root", "run-root": runRoot = try Self.path(name, value)
@@ -116,6 +119,7 @@ struct DaemonOptions: Sendable {
     }
 
     private mutating func readMember(_ key: String, _ reader: inout JSONReader) throws {
+        if try readRegistry(key, &reader) { return }
         switch key {
         case "debug": if try reader.bool() { level = .debug }
         case "hosts":

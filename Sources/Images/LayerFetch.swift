@@ -295,8 +295,11 @@ final class LayerFetch: Sendable {
         } catch {
             ahead.abandon()
             ahead.close()
+            let fault = imageFault(error)
+            // Was it damaged on the way, or made so? The rest tells.
+            if fault.kind == .invalid, !received.isRefused { try? received.copy(to: NullSink()) }
             if received.isComplete, try received.digest() != descriptor.digest { return nil }
-            throw imageFault(error)
+            throw fault
         }
         guard try received.digest() == descriptor.digest else { return nil }
         TransferCrashPoint.pullUnpacked.reach()
@@ -339,6 +342,8 @@ private final class ReceivedContent: ByteSource {
     }
 
     var isComplete: Bool { hash.count == descriptor.size }
+    /// The source itself said that it cannot be what was asked for.
+    private(set) var isRefused = false
 
     /// Of everything that was read.
     func digest() throws -> Digest {
@@ -359,9 +364,15 @@ private final class ReceivedContent: ByteSource {
             tell()
             return count
         }
-        let source = try self.source ?? fetcher.open(descriptor, from: position)
-        self.source = source
-        let count = try source.read(into: buffer)
+        let count: Int
+        do {
+            let source = try self.source ?? fetcher.open(descriptor, from: position)
+            self.source = source
+            count = try source.read(into: buffer)
+        } catch {
+            isRefused = true
+            throw error
+        }
         guard count > 0, position + Int64(count) <= descriptor.size else {
             throw Fault(.invalid, "layer \(descriptor.digest) is not as long as its manifest says")
         }
@@ -415,6 +426,9 @@ extension ImageStore {
             if !known.contains(path) { removeFolder(path) }
         }
         let lost = rows.filter { !exists(layout.partialBlob($0.digest)) }
-        if !lost.isEmpty { try database.write { for row in lost { try $0.deletePartial(row.digest) } } }
+        try database.write { transaction in
+            for row in lost { try transaction.deletePartial(row.digest) }
+            try transaction.forgetUselessHints()
+        }
     }
 }

@@ -18,6 +18,14 @@ public enum StreamSocket {
         return socket
     }
 
+    /// Two connected ends, close-on-exec. socketpair(2) AF_UNIX
+    public static func pair() throws -> SocketPair {
+        var ends: [CInt] = [-1, -1]
+        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+        try kernel("socketpair") { socketpair(AF_UNIX, type, 0, &ends) }
+        return SocketPair(one: Descriptor(owning: ends[0]), other: Descriptor(owning: ends[1]))
+    }
+
     /// Throws what stood against the connection. getsockopt(2) SO_ERROR
     public static func checkConnected(_ raw: CInt) throws {
         var code: CInt = 0

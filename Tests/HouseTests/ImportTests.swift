@@ -16,7 +16,7 @@ import Testing
         "HTTP": ["CTLS", "Linux"], "Registry": ["HTTP", "Images", "Archive", "State", "Linux"],
         "Networks": ["State", "Linux"],
         "Engine": ["Registry", "HTTP", "Images", "Networks", "Logs", "State", "Archive", "Linux"],
-        "API": ["Engine", "Linux"], "Daemon": ["API", "Engine", "Registry", "Images", "Networks", "State", "Linux"],
+        "API": ["Engine", "Linux"], "Daemon": ["API", "Engine", "Registry", "HTTP", "Images", "Networks", "State", "Linux"],
         "Client": ["Linux"], "CLI": ["Client", "Linux"],
     ]
     /// Rooms that end up in the static, single-threaded binaries.

@@ -5,7 +5,7 @@ import Model
 /// Images as clients see them, over the image store.
 public final class ImageService: Sendable {
     let core: EngineCore
-    private var store: ImageStore { core.images }
+    var store: ImageStore { core.images }
 
     init(_ core: EngineCore) { self.core = core }
 

@@ -48,14 +48,21 @@ public final class HTTPClient: Sendable {
     private let idle = Monitor([Key: [Kept]]())
     private let proxies: ProxySettings
     public let connectTimeout: Int
+    /// For the head of an answer.
+    public let answerTimeout: Int
+    /// Between the bytes of a body.
     public let idleTimeout: Int
     private static let keptPerHost = 8
     private static let keptFor: Int64 = 20_000_000_000
 
     /// Times in milliseconds.
-    public init(proxies: ProxySettings = ProxySettings(), connectTimeout: Int = 15_000, idleTimeout: Int = 30_000) {
+    public init(
+        proxies: ProxySettings = ProxySettings(), connectTimeout: Int = 15_000, answerTimeout: Int = 30_000,
+        idleTimeout: Int = 10_000
+    ) {
         self.proxies = proxies
         self.connectTimeout = connectTimeout
+        self.answerTimeout = answerTimeout
         self.idleTimeout = idleTimeout
     }
 
@@ -67,7 +74,7 @@ public final class HTTPClient: Sendable {
             scheme: request.url.scheme, host: request.url.host, port: request.url.port, tls: tls.map { ObjectIdentifier($0) })
         while let channel = take(key) {
             channel.cancellation = cancellation
-            channel.idleTimeout = idleTimeout
+            channel.idleTimeout = answerTimeout
             do { return try exchange(request, channel, key, proxy) } catch let fault as WireFault where fault.kind == .cut {
                 // The other side may have ended a kept connection just now. What cannot be sent twice is not.
                 guard case .stream = request.body else { continue }
@@ -111,7 +118,7 @@ public final class HTTPClient: Sendable {
             if let proxy { try tunnel(channel, to: url, proxy) }
             try channel.startTLS(tls, host: url.host)
         }
-        channel.idleTimeout = idleTimeout
+        channel.idleTimeout = answerTimeout
         return channel
     }
 
@@ -168,7 +175,11 @@ public final class HTTPClient: Sendable {
                 try sink.writer.finish()
             }
         }
-        let answer = try channel.readResponse()
+        let answer: ResponseHead
+        do { answer = try channel.readResponse() } catch let fault as WireFault where fault.kind == .timedOut {
+            throw WireFault(.unanswered, "no answer: \(fault.message)")
+        }
+        channel.idleTimeout = idleTimeout
         let body = BodyReader(channel, try answer.bodyFraming(to: request.method))
         let keep = answer.keepsAlive ? { [self] in self.keep(channel, key) } : nil
         return HTTPAnswer(head: answer, url: request.url, body: body, channel: channel, keep: keep)
@@ -248,16 +259,17 @@ public final class HTTPAnswer {
         return count
     }
 
-    /// The whole body. Throws `tooLarge` beyond the limit.
-    public func readAll(limit: Int) throws -> [UInt8] {
-        let bytes = try body.readAll(limit: limit)
+    /// The whole body. Throws `tooLarge` beyond the limit, `tooSlow` when it takes longer than `within` milliseconds.
+    public func readAll(limit: Int, within: Int = 20_000) throws -> [UInt8] {
+        let bytes = try body.readAll(limit: limit, within: within)
         release()
         return bytes
     }
 
     /// Nobody wants the rest. A short one is read, so that the connection can be kept.
     public func discard() {
-        if body.drain(limit: 64 << 10) { release() }
+        if let length, length > 64 << 10 { return }
+        if body.drain(limit: 64 << 10, within: 2000) { release() }
     }
 
     /// Makes a `read` that waits on another thread end. From any thread.

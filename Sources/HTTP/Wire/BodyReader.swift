@@ -1,3 +1,5 @@
+import Linux
+
 /// How the end of a message's body is known (RFC 9112, 6).
 public enum BodyFraming: Sendable, Equatable {
     case empty
@@ -153,13 +155,18 @@ public final class BodyReader {
         }
     }
 
-    /// Reads what is left and forgets it. False when it is more than `limit`, or the connection broke.
-    public func drain(limit: Int64) -> Bool {
+    /// Reads what is left and forgets it. False when it is more than `limit`, takes longer than `within` milliseconds, or the
+    /// connection broke.
+    public func drain(limit: Int64, within: Int = 5000) -> Bool {
+        let deadline = Clock.monotonic + Int64(within) * 1_000_000
+        let patience = channel.idleTimeout
+        channel.idleTimeout = min(patience, within)
+        defer { channel.idleTimeout = patience }
         let space = UnsafeMutableRawBufferPointer.allocate(byteCount: 32 << 10, alignment: 16)
         defer { space.deallocate() }
         var rest = limit
         do {
-            while rest > 0 {
+            while rest > 0, Clock.monotonic < deadline {
                 let count = try read(into: space)
                 if count == 0 { return true }
                 rest -= Int64(count)
@@ -168,8 +175,9 @@ public final class BodyReader {
         return isComplete
     }
 
-    /// The whole rest in memory. Throws `tooLarge` beyond the limit.
-    public func readAll(limit: Int) throws -> [UInt8] {
+    /// The whole rest in memory. Throws `tooLarge` beyond the limit, `tooSlow` when it takes longer than `within` milliseconds.
+    public func readAll(limit: Int, within: Int = 20_000) throws -> [UInt8] {
+        let deadline = Clock.monotonic + Int64(within) * 1_000_000
         var bytes: [UInt8] = []
         let space = UnsafeMutableRawBufferPointer.allocate(byteCount: 32 << 10, alignment: 16)
         defer { space.deallocate() }
@@ -178,6 +186,9 @@ public final class BodyReader {
             if count == 0 { return bytes }
             guard bytes.count + count <= limit else { throw WireFault(.tooLarge, "a body of more than \(limit) bytes") }
             bytes.append(contentsOf: space[..<count])
+            guard Clock.monotonic < deadline else {
+                throw WireFault(.tooSlow, "the answer came too slowly: \(bytes.count) bytes in \(within / 1000) s")
+            }
         }
     }
 }

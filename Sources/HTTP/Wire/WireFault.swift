@@ -10,6 +10,10 @@ public struct WireFault: Error, Sendable, Equatable, CustomStringConvertible {
         case unreachable
         /// Nothing moved for as long as was allowed.
         case timedOut
+        /// A request got no answer in the time that it has for that.
+        case unanswered
+        /// Something small took far too long in all, though it moved.
+        case tooSlow
         /// The connection ended or broke in the midst of a message.
         case cut
         /// What came is no HTTP/1.1, or could be read in two ways.

@@ -1,15 +1,20 @@
 import HTTP
 
 /// What a registry asks for before it answers (RFC 9110, 11.6.1).
-struct AuthChallenge: Equatable {
+package struct AuthChallenge: Equatable {
     /// Lower case: `bearer`, `basic`.
-    var scheme: String
+    package var scheme: String
     /// By lower-case names.
-    var parameters: [String: String] = [:]
+    package var parameters: [String: String] = [:]
+
+    package init(scheme: String, parameters: [String: String] = [:]) {
+        self.scheme = scheme
+        self.parameters = parameters
+    }
 
     /// Reads `WWW-Authenticate` fields: challenges follow one another, each with its parameters, all separated by commas. What cannot
     /// be read ends the list.
-    static func parse(_ fields: [String]) -> [AuthChallenge] {
+    package static func parse(_ fields: [String]) -> [AuthChallenge] {
         var challenges: [AuthChallenge] = []
         for field in fields.prefix(8) where field.utf8.count <= 8 << 10 {
             var reader = ChallengeReader(Array(field.utf8))

@@ -84,7 +84,17 @@ extension RegistrySession {
         }
         let source = RegistryBlob(self, descriptor, offset: 0, cancellation ?? WireCancellation())
         let sink = MemorySink(limit: Int(descriptor.size))
-        try source.copy(to: sink)
+        let deadline = Clock.monotonic + 20_000_000_000
+        let space = UnsafeMutableRawBufferPointer.allocate(byteCount: 32 << 10, alignment: 16)
+        defer { space.deallocate() }
+        while true {
+            let count = try source.read(into: space)
+            if count == 0 { break }
+            try sink.write(UnsafeRawBufferPointer(rebasing: space[..<count]))
+            guard Clock.monotonic < deadline else {
+                throw Fault(.system, "the configuration \(descriptor.digest) came too slowly: \(sink.bytes.count) bytes in 20 s")
+            }
+        }
         guard try ContentHash.digest(of: sink.bytes, descriptor.digest.algorithm) == descriptor.digest else {
             throw Fault(.invalid, "image config verification failed for digest \(descriptor.digest)")
         }

@@ -26,8 +26,16 @@ struct RegistryRefusal: Error {
 
     /// What strangers write goes to people's terminals: one line, no control characters, not endless.
     static func printable(_ text: String) -> String {
-        let bytes = text.utf8.prefix(300).map { $0 < 0x20 || $0 == 0x7F ? 0x20 : $0 }
-        return String(decoding: bytes, as: UTF8.self)
+        var shown = ""
+        for scalar in text.unicodeScalars.prefix(300) {
+            switch scalar.properties.generalCategory {
+            // With what turns the direction of writing, and lines and paragraphs.
+            case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator:
+                shown.unicodeScalars.append(" ")
+            default: shown.unicodeScalars.append(scalar)
+            }
+        }
+        return shown
     }
 
     /// As docker shows codes: `manifest unknown: manifest unknown`.

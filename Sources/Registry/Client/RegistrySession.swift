@@ -29,7 +29,9 @@ public final class RegistrySession: Sendable {
     let hosts: RegistryHosts
     private let scopes: [String]
     private let client: HTTPClient
-    private let tokens: RegistryTokens
+    let tokens: RegistryTokens
+    /// The last challenge that the registry itself made.
+    let memoryOfChallenges = Monitor<AuthChallenge?>(nil)
     private let memory = Monitor(Memory())
     private let endpoints: [RegistryEndpoint]
 
@@ -107,8 +109,8 @@ public final class RegistrySession: Sendable {
     private func isAbsent(_ error: any Error, _ index: Int) -> Bool {
         guard let fault = error as? WireFault, !memory.update({ $0.answered.contains(index) }) else { return false }
         switch fault.kind {
-        case .tls, .cut, .unreachable, .timedOut, .unknownHost, .malformed: return true
-        case .tooLarge, .cancelled: return false
+        case .tls, .cut, .unreachable, .timedOut, .unanswered, .unknownHost, .malformed: return true
+        case .tooLarge, .tooSlow, .cancelled: return false
         }
     }
 
@@ -137,6 +139,7 @@ public final class RegistrySession: Sendable {
                 let refusal = rounds == 1 ? RegistryRefusal(answer) : nil
                 answer.discard()
                 rounds += 1
+                memoryOfChallenges.update { $0 = challenges.first { $0.scheme == "bearer" } ?? challenges.first }
                 // Once for a first token, once more in case that one was too old.
                 if rounds == 2, let refusal, sent.fields["Authorization"]?.hasPrefix("Basic ") == true { throw refusal }
                 try tokens.answer(challenges, endpoint, scopes, cancellation)
@@ -231,7 +234,9 @@ struct Patience {
         var asked: Int?
         switch error {
         case let busy as RegistryBusy: asked = busy.wait
-        case let fault as WireFault where [.cut, .timedOut, .unreachable, .unknownHost].contains(fault.kind): break
+        // Each of these has cost the whole time of a stall already.
+        case let fault as WireFault where fault.kind == .timedOut: guard attempts < 2 else { throw error }
+        case let fault as WireFault where [.cut, .unreachable, .unknownHost].contains(fault.kind): break
         default: throw error
         }
         guard attempts < settings.retries else { throw error }
@@ -244,10 +249,12 @@ struct Patience {
 }
 
 extension RegistryBusy {
-    /// `Retry-After` in seconds; a date is not waited for.
+    /// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3).
     init(_ answer: HTTPAnswer) {
-        let seconds = answer["Retry-After"].flatMap { Int($0) }.map { max(0, min($0, 1_000_000)) }
-        self.init(status: answer.status, wait: seconds.map { $0 * 1000 })
+        let text = answer["Retry-After"] ?? ""
+        let until = HTTPDate.seconds(text).map { $0 - Clock.realtime / 1_000_000_000 }
+        let seconds = (Int64(text) ?? until).map { max(0, min($0, 1_000_000)) }
+        self.init(status: answer.status, wait: seconds.map { Int($0) * 1000 })
         answer.discard()
     }
 }

@@ -16,8 +16,8 @@ public struct RegistrySettings: Sendable, Equatable {
     public var uploads = 5
     /// Attempts for one content beyond the first before a transfer is given up.
     public var retries = 5
-    /// Milliseconds without a byte after which a connection counts as stalled.
-    public var stallTimeout = 30_000
+    /// Milliseconds without a byte after which a connection that has begun to answer counts as stalled.
+    public var stallTimeout = 10_000
     public var proxies = ProxySettings.environment
     /// Compression of layers that have no compressed form yet.
     public var compression = LayerCompression.gzip
