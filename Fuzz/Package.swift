@@ -10,7 +10,7 @@ func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 let sanitizedRoom: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library"])]
-let codecs = ["zstd", "lzma", "bz2", "lz4", "z", "crypto"].flatMap { ["-Xlinker", "-l\($0)"] }
+let codecs = ["zstd", "lzma", "bz2", "lz4", "deflate", "z", "crypto"].flatMap { ["-Xlinker", "-l\($0)"] }
 
 func fuzzer(_ name: String, _ dependencies: [Target.Dependency], link: [String] = []) -> Target {
     .executableTarget(
@@ -25,10 +25,13 @@ let package = Package(
         .target(name: "CKernel", path: "Rooms/CKernel"),
         .systemLibrary(name: "CCompression", path: "Rooms/CCompression"),
         .systemLibrary(name: "CCrypto", path: "Rooms/CCrypto"),
+        .target(name: "CTLS", path: "Rooms/CTLS"),
         room("JSON", []),
         room("Model", ["JSON"]),
         room("Linux", ["CKernel", "JSON", "Model"]),
         room("Archive", ["CCompression", "CCrypto", "Linux", "JSON", "Model"]),
+        room("HTTP", ["CTLS", "Linux", "Model"]),
+        fuzzer("WireFuzzer", ["Driver", "HTTP", "Linux"], link: ["-Xlinker", "-lssl", "-Xlinker", "-lcrypto"]),
         fuzzer("TarFuzzer", ["Driver", "Archive"], link: codecs),
         fuzzer("ReferenceFuzzer", ["Driver", "Model"]),
         fuzzer("ManifestFuzzer", ["Driver", "Model", "JSON"]),

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 swift build --disable-index-store
-fuzzers=("$@"); [ $# -gt 0 ] || fuzzers=(TarFuzzer ReferenceFuzzer ManifestFuzzer)
+fuzzers=("$@"); [ $# -gt 0 ] || fuzzers=(TarFuzzer ReferenceFuzzer ManifestFuzzer WireFuzzer)
 failed=0
 for fuzzer in "${fuzzers[@]}"; do
   corpus=.build/corpus/$fuzzer; mkdir -p "$corpus" .build/findings
@@ -11,6 +11,8 @@ for fuzzer in "${fuzzers[@]}"; do
     TarFuzzer) tar -cf "$corpus/seed.tar" Package.swift run.sh; for c in gzip xz zstd bzip2 lz4; do command -v $c >/dev/null && $c -c <"$corpus/seed.tar" >"$corpus/seed.$c" 2>/dev/null || true; done ;;
     ReferenceFuzzer) printf 'ghcr.io:5000/o/i:t' >"$corpus/seed" ;;
     ManifestFuzzer) printf '{"schemaVersion":2,"manifests":[{"mediaType":"m","digest":"sha256:%064d","size":1}]}' 0 >"$corpus/seed" ;;
+    WireFuzzer) printf 'POST /v2/a/blobs/uploads/?x=y HTTP/1.1\r\nHost: h:5000\r\nTransfer-Encoding: chunked\r\n\r\n5;e=1\r\nhello\r\n0\r\nT: x\r\n\r\n' >"$corpus/seed"
+      printf 'HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello' >"$corpus/answer"; printf 'https://[::1]:5000/v2/?a=b' >"$corpus/url" ;;
   esac
   echo "== $fuzzer for ${FUZZ_SECONDS:-600} s"
   SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0 ".build/debug/$fuzzer" "$corpus" -max_total_time="${FUZZ_SECONDS:-600}" -rss_limit_mb=2048 \
