@@ -4,6 +4,7 @@ import Engine
 public func engineRoutes(_ services: @escaping @Sendable () async throws -> Services) -> Router<Route> {
     var router = Router<Route>()
     router.addSystem(services)
+    router.addCheck(services)
     router.addContainers(services)
     router.addContainerStreams(services)
     router.addExecs(services)

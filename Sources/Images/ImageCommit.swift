@@ -88,14 +88,17 @@ extension ImageStore {
             let plans = try await onThread { [self] in
                 var plans: [ImagePlan] = []
                 for image in images { plans.append(try place(image, workshop)) }
+                StoreCrashPoint.placed.reach()
                 let root = try Descriptor.open(layout.dataRoot, [.read, .directory])
                 TransferCrashPoint.pullPlaced.reach()
                 do { try root.syncFileSystem() } catch { throw imageFault(error, "cannot write the image to the disk") }
+                StoreCrashPoint.synced.reach()
                 return plans
             }
             try await database.write(.durable) { transaction in
                 for plan in plans { try record(plan, transaction, caller) }
             }
+            StoreCrashPoint.recorded.reach()
         }
     }
 
@@ -118,6 +121,7 @@ extension ImageStore {
             let chainID = try Digest.chain(below, layer.diffID)
             let row = try place(layer, chainID, below: layers)
             layers.append(row)
+            StoreCrashPoint.layerPlaced.reach()
             if let blob = layer.blob {
                 try place(blob)
                 blobs.append(

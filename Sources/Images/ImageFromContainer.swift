@@ -7,13 +7,15 @@ extension ImageStore {
     ///
     /// The container's overlay must have been mounted with `redirect_dir=off,metacopy=off`: its upper folder is then complete.
     public func commit(_ request: CommitRequest, caller: Caller) async throws -> ImageRecord {
-        let base = try request.base.map { id in
-            try database.read { transaction in
-                (record: try record(transaction, id), layers: try transaction.layers(ofImage: id))
-            }
-        }
         let settings = try ImageChanges.apply(request.changes, to: request.settings)
-        return try await inWorkshop { workshop in
+        return try await inWorkshop("commit") { workshop in
+            // Held until the new image has them: container and image may be removed meanwhile.
+            let base = try request.base.map { id in
+                try database.write { transaction in
+                    try workshop.lease?.hold(image: id, in: transaction)
+                    return (record: try record(transaction, id), layers: try transaction.layers(ofImage: id))
+                }
+            }
             let image = try await onThread { [privilege] in
                 let upper = try Descriptor.duplicate(of: request.upper)
                 let builder = LayerBuilder(privilege: privilege)

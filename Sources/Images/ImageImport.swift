@@ -11,7 +11,7 @@ extension ImageStore {
     ) async throws -> ImageRecord {
         let settings = try ImageChanges.apply(request.changes, to: ImageSettings())
         let handed = Handed(value: source)
-        return try await inWorkshop { workshop in
+        return try await inWorkshop("import") { workshop in
             let image = try await onThread { [privilege] in
                 try Self.image(handed.value, request, settings, LayerBuilder(privilege: privilege), workshop, progress)
             }

@@ -11,7 +11,7 @@ extension ImageStore {
         _ source: sending any ByteSource, caller: Caller, progress: @escaping @Sendable (ImageProgress) -> Void = { _ in }
     ) async throws -> [ImageRecord] {
         let handed = Handed(value: source)
-        let images = try await inWorkshop { workshop in
+        let images = try await inWorkshop("load") { workshop in
             let images = try await onThread { [self] in
                 let counted = CountingSource(handed.value) { progress(.received(bytes: $0)) }
                 let archive = ImageArchive(store: self, workshop: workshop, progress: progress)
@@ -179,9 +179,14 @@ final class ImageArchive {
     }
 
     private func stored(_ digest: Digest) throws -> LayerRow? {
-        try store.database.read { transaction in
-            guard let diffID = try transaction.blob(digest)?.diffID else { return nil }
-            return try transaction.layer(diff: diffID)
+        try store.database.write { transaction in
+            guard let blob = try transaction.blob(digest), let diffID = blob.diffID,
+                let layer = try transaction.layer(diff: diffID)
+            else { return nil }
+            // Until the image has it: the last other one may be removed meanwhile.
+            try workshop.lease?.hold(layer, in: transaction)
+            try workshop.lease?.hold(blob, in: transaction)
+            return layer
         }
     }
 
@@ -375,6 +380,6 @@ final class ImageArchive {
     }
 }
 
-private final class NullSink: ByteSink {
+final class NullSink: ByteSink {
     func write(_ bytes: UnsafeRawBufferPointer) {}
 }

@@ -70,13 +70,21 @@ extension ImageStore {
         _ image: RemoteImage, _ config: ImageConfig, _ caller: Caller, _ fetcher: @escaping @Sendable () -> any ContentFetcher,
         _ progress: @escaping @Sendable (Int, LayerStage) -> Void
     ) async throws -> ImageRecord {
+        // What is found here stays until the image has it.
+        try await leased("pull") { hold in try await pullHolding(hold, image, config, caller, fetcher, progress) }
+    }
+
+    private func pullHolding(
+        _ hold: StoreLease, _ image: RemoteImage, _ config: ImageConfig, _ caller: Caller,
+        _ fetcher: @escaping @Sendable () -> any ContentFetcher, _ progress: @escaping @Sendable (Int, LayerStage) -> Void
+    ) async throws -> ImageRecord {
         let leases = LayerLeases()
         defer { leases.release() }
         let places = try await withThrowingTaskGroup(of: (Int, NewLayer).self) { group in
             for (index, descriptor) in image.manifest.layers.enumerated() {
                 let diffID = config.diffIDs[index]
                 group.addTask { [self] in
-                    let layer = try await layer(descriptor, diffID, leases, fetcher) { progress(index, $0) }
+                    let layer = try await layer(descriptor, diffID, hold, leases, fetcher) { progress(index, $0) }
                     return (index, layer)
                 }
             }
@@ -92,18 +100,21 @@ extension ImageStore {
         new.digests = image.digests
         new.partials = image.manifest.layers.map(\.digest)
         TransferCrashPoint.pullFetched.reach()
-        try await inWorkshop { workshop in try await store([new], workshop: workshop, caller: caller) }
+        try await inWorkshop("pull") { workshop in try await store([new], workshop: workshop, caller: caller) }
         TransferCrashPoint.pullStored.reach()
         for index in image.manifest.layers.indices { progress(index, .complete) }
         return try self.image(new.id)
     }
 
     private func layer(
-        _ descriptor: ContentDescriptor, _ diffID: Digest, _ leases: LayerLeases,
+        _ descriptor: ContentDescriptor, _ diffID: Digest, _ hold: StoreLease, _ leases: LayerLeases,
         _ fetcher: @escaping @Sendable () -> any ContentFetcher, _ progress: @escaping @Sendable (LayerStage) -> Void
     ) async throws -> NewLayer {
-        let known = try database.read { transaction in
-            (try transaction.layer(diff: diffID), try transaction.blob(descriptor.digest))
+        let known = try database.write { transaction in
+            let known = (try transaction.layer(diff: diffID), try transaction.blob(descriptor.digest))
+            if let layer = known.0 { try hold.hold(layer, in: transaction) }
+            if let blob = known.1 { try hold.hold(blob, in: transaction) }
+            return known
         }
         if let row = known.0, known.1?.diffID == diffID, exists(layout.layerDiff(row.tree)) {
             progress(.exists)

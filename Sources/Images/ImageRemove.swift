@@ -27,15 +27,29 @@ extension ImageStore {
     public func remove(
         _ text: String, force: Bool, prune: Bool, caller: Caller, isRunning: @escaping @Sendable (ObjectID) -> Bool
     ) async throws -> [ImageRemoval] {
-        try await gate.alone { [self] in
+        try await remove(text, force: force, prune: prune, measures: false, isRunning: isRunning).removals
+    }
+
+    /// The same, and where it is wanted the bytes on the disk that come free, as du(1) will see.
+    public func remove(
+        _ text: String, force: Bool, prune: Bool, measures: Bool, isRunning: @escaping @Sendable (ObjectID) -> Bool
+    ) async throws -> (removals: [ImageRemoval], freed: Int64) {
+        let result = try await gate.alone { [self] () async throws -> ([ImageRemoval], Int64) in
             let (removals, garbage) = try await database.write(.durable) { transaction in
                 var removal = ImageRemover(transaction, store: self, force: force, isRunning: isRunning)
                 try removal.remove(text, transaction, prune: prune)
                 return (removal.removals, removal.garbage)
             }
-            if !garbage.isEmpty { try await onThread { [self] in try discard(garbage) } }
-            return removals
+            StoreCrashPoint.removeRecorded.reach()
+            if garbage.isEmpty { return (removals, 0) }
+            let bytes = try await onThread { [self] () throws -> Int64 in
+                let bytes = measures ? freed(by: garbage) : 0
+                try discard(garbage)
+                return bytes
+            }
+            return (removals, bytes)
         }
+        return (removals: result.0, freed: result.1)
     }
 }
 
@@ -143,13 +157,9 @@ private struct ImageRemover {
         let parent = try transaction.image(id)?.parent
         try transaction.delete(image: id)
         removals.append(.deleted(id))
-        let unused = try transaction.collectUnused()
+        let unused = try store.collectUnused(transaction)
         for layer in unused.layers.reversed() { removals.append(.deleted(layer.chainID)) }
-        let trees = Set(unused.layers.map(\.tree) + unused.merges + unused.blobs.compactMap(\.tree))
-        for tree in trees.sorted() where try !transaction.isUsed(layerTree: tree) {
-            garbage.append(store.layout.layerFolder(tree))
-        }
-        for blob in unused.blobs where blob.tree == nil { garbage.append(store.layout.blob(blob.digest)) }
+        garbage += unused.garbage
         guard prune, let parent, try transaction.image(parent) != nil, try transaction.tags(ofImage: parent).isEmpty,
             try transaction.digestNames(ofImage: parent).isEmpty
         else { return }

@@ -9,10 +9,19 @@ extension ImageStore {
     /// A name is saved with that name only, an id with none.
     public func save(_ names: [String], to sink: sending any ByteSink) async throws {
         guard !names.isEmpty else { throw Fault(.invalid, "no image to save was named") }
-        let images = try database.read { transaction in try names.map { try saved($0, transaction) } }
         let handed = Handed(value: sink)
-        try await onThread { [self] in
-            do { try ImageArchiveWriter(store: self, sink: handed.value).write(images) } catch { throw imageFault(error) }
+        // Removed meanwhile, the images are still saved whole.
+        try await leased("save") { lease in
+            let images = try database.write { transaction in
+                try names.map { name in
+                    let image = try saved(name, transaction)
+                    for blob in image.blobs { try lease.hold(blob, in: transaction) }
+                    return image
+                }
+            }
+            try await onThread { [self] in
+                do { try ImageArchiveWriter(store: self, sink: handed.value).write(images) } catch { throw imageFault(error) }
+            }
         }
     }
 

@@ -2,6 +2,7 @@ import Archive
 import Linux
 import Model
 import State
+import Synchronization
 
 /// Images of one engine: contents by digest, unpacked layers, names, and who holds what.
 ///
@@ -24,6 +25,14 @@ public final class ImageStore: Sendable {
     let gate = Gate()
     /// Contents that are being fetched.
     let fetches = LayerFetches()
+    /// This run of the engine: leases of others are void.
+    let incarnation = ObjectID.random()
+    /// Names of folders below `Layout.temporary` that work of this engine owns, and what it is.
+    let workshops = Mutex<[String: String]>([:])
+
+    /// From where contents are fetched again that were lost: a fetcher for the repositories of these names.
+    let refetch = Mutex<Refetch?>(nil)
+    public typealias Refetch = @Sendable ([Reference]) throws -> any ContentFetcher
 
     /// Makes the folders. Call `recover` before anything else is started.
     /// - Parameter privilege: `.user` for an engine that is not root.
@@ -47,22 +56,32 @@ public final class ImageStore: Sendable {
     /// Takes away what a crash left behind: unfinished work, layers and contents that no record names. Nothing else may use the
     /// store meanwhile. The files themselves are deleted in the background.
     public func recover() async throws {
-        let (trees, blobs) = try database.read { (try $0.layerTrees(), try $0.blobFiles()) }
+        let (trees, blobs) = try database.write { [incarnation] transaction in
+            try transaction.deleteLeases(butOf: incarnation)
+            _ = try collectUnused(transaction)
+            return (try transaction.layerTrees(), try transaction.blobFiles())
+        }
         try recoverPartials()
         try await onThread { [self] in
             var found = try Self.names(layout.temporary).filter { $0.hasPrefix(Workshop.prefix) }
                 .map { layout.temporary + "/" + $0 }
-            found += try Self.names(layout.layers).filter { !trees.contains($0) }.map(layout.layerFolder)
+            // Only what has the names that this store gives: anything else somebody put there.
+            found += try Self.names(layout.layers).filter { Layout.isLayerTree($0) && !trees.contains($0) }
+                .map(layout.layerFolder)
             for algorithm in Digest.Algorithm.allCases {
                 let folder = layout.blobFolder(algorithm)
-                found += try Self.names(folder).filter { Digest(algorithm, hex: $0).map(blobs.contains) != true }
+                found += try Self.names(folder).filter { Digest(algorithm, hex: $0).map(blobs.contains) == false }
                     .map { folder + "/" + $0 }
             }
+            if !found.isEmpty { try waitForDisk() }
             try discard(found)
         }
     }
 
-    private static func names(_ folder: String) throws -> [String] {
+    /// A power cut must not bring records back whose files are gone.
+    private func waitForDisk() throws { try Descriptor.open(layout.dataRoot, [.read, .directory]).syncFileSystem() }
+
+    static func names(_ folder: String) throws -> [String] {
         try Descriptor.open(folder, [.read, .directory]).names().map { String(decoding: $0, as: UTF8.self) }
     }
 
@@ -70,19 +89,36 @@ public final class ImageStore: Sendable {
     /// seconds. What a crash leaves is found by `recover`.
     func discard(_ paths: [String]) throws {
         if paths.isEmpty { return }
-        let workshop = try Workshop(layout)
+        let workshop = try openWorkshop("removal")
         for (index, path) in paths.enumerated() where exists(path) {
             try moveFolder(path, to: workshop.file(String(index)))
+            StoreCrashPoint.discarding.reach()
         }
+        StoreCrashPoint.discarded.reach()
         try clear(workshop)
+    }
+
+    /// A folder for unfinished work, known to be this engine's.
+    func openWorkshop(_ purpose: String, lease: StoreLease? = nil) throws -> Workshop {
+        let name = Workshop.prefix + (lease?.id ?? .random()).short
+        workshops.withLock { $0[name] = purpose }
+        do { return try Workshop(layout, name: name, lease: lease) } catch {
+            workshops.withLock { $0[name] = nil }
+            throw imageFault(error)
+        }
+    }
+
+    private func remove(_ workshop: Workshop) {
+        workshop.remove()
+        workshops.withLock { $0[workshop.name] = nil }
     }
 
     /// Deletes a workshop in the background.
     private func clear(_ workshop: Workshop) throws {
         trash.update { $0 += 1 }
         do {
-            try startThread { [trash] in
-                workshop.remove()
+            try startThread { [self] in
+                remove(workshop)
                 trash.update { $0 -= 1 }
             }
         } catch {
@@ -94,17 +130,20 @@ public final class ImageStore: Sendable {
     /// The same from a thread that cannot do anything about a fault: what stays is found by `recover`.
     func clearLater(_ workshop: Workshop) { try? clear(workshop) }
 
-    /// Work that needs a folder for what is unfinished. After a fault nothing is left in it when this returns; after success the
-    /// rest goes in the background (a layer that was there already).
-    func inWorkshop<T: Sendable>(_ body: (Workshop) async throws -> T) async throws -> T {
-        let workshop = try Workshop(layout)
-        let result: T
-        do { result = try await body(workshop) } catch {
-            _ = try? await onThread { workshop.remove() }
-            throw error
+    /// Work that needs a folder for what is unfinished, and a lease on what it finds in the store. After a fault nothing is left in
+    /// the folder when this returns; after success the rest goes in the background (a layer that was there already).
+    func inWorkshop<T: Sendable>(_ purpose: String = "work", _ body: (Workshop) async throws -> T) async throws -> T {
+        try await leased(purpose) { lease in
+            let workshop = try openWorkshop(purpose, lease: lease)
+            StoreCrashPoint.workshopOpened.reach()
+            let result: T
+            do { result = try await body(workshop) } catch {
+                _ = try? await onThread { [self] in remove(workshop) }
+                throw error
+            }
+            try clear(workshop)
+            return result
         }
-        try clear(workshop)
-        return result
     }
 
     /// Waits until nothing is being deleted in the background.

@@ -12,15 +12,26 @@ extension Layout {
     /// Contents that are not here as a whole, or not checked.
     var partialBlobs: String { blobs + "/partial" }
     func partialBlob(_ digest: Digest) -> String { partialBlobs + "/" + digest.algorithm.rawValue + "-" + digest.hex }
+
+    /// Whether a name below `layers` is one that the store gives.
+    static func isLayerTree(_ name: String) -> Bool {
+        let hex = name.hasPrefix("merged-") ? String(name.dropFirst(7)) : name
+        return Digest(.sha256, hex: hex) != nil
+    }
 }
 
 /// A folder for unfinished work below `Layout.temporary`; removed with everything in it by `remove`, or after a crash by `recover`.
 struct Workshop: Sendable {
     static let prefix = "image-"
+    let name: String
     let path: String
+    /// What the work finds in the store is held with this.
+    let lease: StoreLease?
 
-    init(_ layout: Layout) throws {
-        path = layout.temporary + "/" + Self.prefix + ObjectID.random().short
+    init(_ layout: Layout, name: String, lease: StoreLease? = nil) throws {
+        self.name = name
+        self.lease = lease
+        path = layout.temporary + "/" + name
         try Descriptor.makeDirectories(path)
     }
 

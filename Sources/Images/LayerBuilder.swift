@@ -35,6 +35,7 @@ struct LayerBuilder {
             ahead.close()
             throw imageFault(error)
         }
+        StoreCrashPoint.layerBuilt.reach()
         return BuiltLayer(
             diffID: try hashing.hash.finish(), tarSize: hashing.hash.count, folder: folder, size: unpacked.bytes,
             foreignLinks: unpacked.foreignLinks, warnings: unpacked.warnings)

@@ -247,7 +247,7 @@ final class LayerFetch: Sendable {
             try transaction.blob(descriptor.digest)?.diffID.flatMap { try transaction.layer(diff: $0) }
         }
         if let known { return FetchedLayer(place: .stored(known), blob: blob(known.diffID, file: nil)) }
-        let workshop = try Workshop(store.layout)
+        let workshop = try store.openWorkshop("pull")
         state.update { $0.workshop = workshop }
         try store.database.write { transaction in
             try transaction.setPartial(
@@ -390,10 +390,6 @@ private final class ReceivedContent: ByteSource {
     }
 
     func abandon() { fetcher.cancel() }
-}
-
-private final class NullSink: ByteSink {
-    func write(_ bytes: UnsafeRawBufferPointer) {}
 }
 
 // MARK: Files of what was partly received

@@ -13,15 +13,20 @@ extension ImageStore {
         if let known = try database.read({ try $0.mergedTree(chain: top.chainID) }) { return (top.chainID, known) }
         let tree = "merged-" + top.chainID.hex
         let folder = workshop.file("merged-" + top.chainID.short)
-        try Descriptor.makeDirectories(folder + "/diff", permissions: 0o755)
-        let root = try Descriptor.open(folder + "/diff", [.read, .directory])
-        for layer in lower {
-            let source = try Descriptor.open(layout.layerDiff(layer.tree), [.read, .directory])
-            try LayerMerge.apply(source, to: root)
-        }
+        try merge(lower, into: folder)
         try discard([layout.layerFolder(tree)])
         try moveFolder(folder, to: layout.layerFolder(tree))
         return (top.chainID, tree)
+    }
+
+    /// Makes a folder with what overlayfs shows of these layers, the lowest first.
+    func merge(_ layers: ArraySlice<LayerRow>, into folder: String) throws {
+        try Descriptor.makeDirectories(folder + "/diff", permissions: 0o755)
+        let root = try Descriptor.open(folder + "/diff", [.read, .directory])
+        for layer in layers {
+            let source = try Descriptor.open(layout.layerDiff(layer.tree), [.read, .directory])
+            try LayerMerge.apply(source, to: root)
+        }
     }
 }
 

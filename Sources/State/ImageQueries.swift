@@ -209,17 +209,19 @@ extension Transaction {
         try run("INSERT OR IGNORE INTO image_blob VALUES (?, ?)", id, digest)
     }
 
-    /// Forgets layers and contents that no image has, and answers them with the folders of merged layers.
+    /// Forgets layers and contents that no image has and no lease holds, and answers them with the folders of merged layers.
     public func collectUnused() throws -> (layers: [LayerRow], merges: [String], blobs: [BlobRow]) {
         let layers = try rows(
-            "SELECT \(Self.layerColumns) FROM layer WHERE chain_id NOT IN (SELECT chain_id FROM image_layer)", map: Self.layer)
+            "SELECT \(Self.layerColumns) FROM layer WHERE chain_id NOT IN (SELECT chain_id FROM image_layer) "
+                + "AND chain_id NOT IN (SELECT chain_id FROM lease_layer)", map: Self.layer)
         var merges: [String] = []
         for layer in layers {
             if let tree = try mergedTree(chain: layer.chainID) { merges.append(tree) }
             try run("DELETE FROM layer WHERE chain_id = ?", layer.chainID)
         }
         let blobs = try rows(
-            "SELECT \(Self.blobColumns) FROM blob WHERE digest NOT IN (SELECT digest FROM image_blob)", map: Self.blob)
+            "SELECT \(Self.blobColumns) FROM blob WHERE digest NOT IN (SELECT digest FROM image_blob) "
+                + "AND digest NOT IN (SELECT digest FROM lease_blob)", map: Self.blob)
         for blob in blobs { try run("DELETE FROM blob WHERE digest = ?", blob.digest) }
         return (layers, merges, blobs)
     }

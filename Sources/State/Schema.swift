@@ -13,7 +13,7 @@ public struct SchemaPart: Sendable {
     }
 
     /// Everything an engine keeps. Order matters where tables refer to one another.
-    public static let all: [SchemaPart] = [.images, .containers, .networks, .pulls]
+    public static let all: [SchemaPart] = [.images, .containers, .networks, .pulls, .storage]
 }
 
 extension SQLiteConnection {

@@ -155,19 +155,20 @@ enum LifecycleCommands {
 enum PruneCommand {
     static func make(
         _ name: String, _ noun: String, _ path: String, _ summary: String, question: String, list: String, title: String,
-        all: String? = nil
+        all: String? = nil, allQuestion: String? = nil, allFilter: (String, String) = ("dangling", "false")
     ) -> Command {
         Command(
             name, group: .hidden, summary, usage: "[OPTIONS]", .none,
             flags: [ListFlags.filter(nil), .bool("force", "f", "Do not prompt for confirmation")]
                 + (all.map { [.bool("all", "a", $0)] } ?? [])
         ) { invocation in
-            guard try confirm(invocation.flags, "WARNING! " + question) else {
+            let asked = all != nil && invocation.flags.bool("all") ? allQuestion ?? question : question
+            guard try confirm(invocation.flags, "WARNING! " + asked) else {
                 throw ExitStatus(1, "\(noun) prune has been cancelled")
             }
             let freed = try prune(
                 invocation.client(), path, try ListFlags.filters(invocation.flags), all: invocation.flags.bool("all"), list,
-                title)
+                title, allFilter: allFilter)
             try Screen.out("Total reclaimed space: \(ByteSize.human(Double(freed), digits: 4))\n")
             return 0
         }
@@ -186,10 +187,11 @@ enum PruneCommand {
 
     /// Freed bytes.
     static func prune(
-        _ client: EngineClient, _ path: String, _ filters: [(String, String)], all: Bool, _ list: String, _ title: String
+        _ client: EngineClient, _ path: String, _ filters: [(String, String)], all: Bool, _ list: String, _ title: String,
+        allFilter: (String, String) = ("dangling", "false")
     ) throws -> Int {
         var query = Query()
-        query.filters(filters + (all ? [("dangling", "false")] : []))
+        query.filters(filters + (all ? [allFilter] : []))
         let answer: JSONValue = try client.post(path, query)
         let removed = answer[list]?.array ?? []
         if !removed.isEmpty {

@@ -75,9 +75,13 @@ package struct ContainerRows {
     let full: Bool
     let now: Int64
 
-    package init(full: Bool, now: Int64) {
+    /// Sizes with what the image has too.
+    let showsVirtual: Bool
+
+    package init(full: Bool, now: Int64, showsVirtual: Bool = true) {
         self.full = full
         self.now = now
+        self.showsVirtual = showsVirtual
     }
 
     package var listing: Listing<Docker.ContainerSummary> {
@@ -125,7 +129,7 @@ package struct ContainerRows {
     private func size(_ row: Docker.ContainerSummary) -> String {
         let own = ByteSize.human(Double(row.sizeRw ?? 0))
         let whole = row.sizeRootFs ?? 0
-        return whole > 0 ? "\(own) (virtual \(ByteSize.human(Double(whole))))" : own
+        return showsVirtual && whole > 0 ? "\(own) (virtual \(ByteSize.human(Double(whole))))" : own
     }
 
     private func mounts(_ row: Docker.ContainerSummary) -> String {

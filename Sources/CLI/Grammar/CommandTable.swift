@@ -17,7 +17,8 @@ package struct CommandTable: Sendable {
             BootstrapCommand.command,
             InspectCommand.command, EventsCommand.command,
             // Spelled with their noun only
-            LifecycleCommands.prune, ImageChangeCommands.prune, SystemCommands.diskUsage, SystemCommands.prune,
+            LifecycleCommands.prune, ImageChangeCommands.prune, DiskUsageCommand.command, CheckCommand.command,
+            SystemCommands.prune,
             NetworkCommands.list,
             VolumeCommands.list, VolumeCommands.create, VolumeCommands.remove, VolumeCommands.prune,
             InspectCommand.of("container", "Display detailed information on one or more containers", completes: .containers),

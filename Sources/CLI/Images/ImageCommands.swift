@@ -81,11 +81,11 @@ package struct ImageRows {
                 },
                 .init("VirtualSize", "SIZE") { ByteSize.human(Double($0.image.size ?? 0), digits: 4) },
                 .init("SharedSize", "SHARED SIZE") {
-                    ($0.image.sharedSize ?? -1) == -1 ? "N/A" : ByteSize.human(Double($0.image.sharedSize ?? 0))
+                    ($0.image.sharedSize ?? -1) == -1 ? "N/A" : ByteSize.human(Double($0.image.sharedSize ?? 0), digits: 4)
                 },
                 .init("UniqueSize", "UNIQUE SIZE") { row in
                     let shared = row.image.sharedSize ?? -1
-                    return shared == -1 ? "N/A" : ByteSize.human(Double((row.image.size ?? 0) - shared))
+                    return shared == -1 ? "N/A" : ByteSize.human(Double((row.image.size ?? 0) - shared), digits: 4)
                 },
             ], standard: ["Repository", "Tag", "ID", "CreatedSince", "Size"])
     }
@@ -179,7 +179,8 @@ enum ImageChangeCommands {
 
     static let prune = PruneCommand.make(
         "image prune", "image", "/images/prune", "Remove unused images", question: "This will remove all dangling images.",
-        list: "ImagesDeleted", title: "Deleted Images:", all: "Remove all unused images, not just dangling ones")
+        list: "ImagesDeleted", title: "Deleted Images:", all: "Remove all unused images, not just dangling ones",
+        allQuestion: "This will remove all images without at least one container associated to them.")
 }
 
 /// Archives that become images, and images that become archives.

@@ -4,67 +4,6 @@ import Linux
 import Model
 
 enum SystemCommands {
-    private struct UsageRow {
-        let type: String
-        let total: Int
-        let active: Int
-        let size: Int
-        let reclaimable: Int
-        let hasPercent: Bool
-    }
-
-    static let diskUsage = Command(
-        "system df", group: .hidden, "Show disk usage", usage: "[OPTIONS]", .none, flags: [ListFlags.format]
-    ) { invocation in
-        let listing = Listing<UsageRow>(
-            type: "*formatter.diskUsageContext",
-            columns: [
-                .init("Type", "TYPE") { $0.type }, .init("TotalCount", "TOTAL") { String($0.total) },
-                .init("Active", "ACTIVE") { String($0.active) },
-                .init("Size", "SIZE") { ByteSize.human(Double($0.size), digits: 4) },
-                .init("Reclaimable", "RECLAIMABLE") { row in
-                    let text = ByteSize.human(Double(row.reclaimable), digits: 4)
-                    return row.hasPercent && row.size > 0 ? "\(text) (\(row.reclaimable * 100 / row.size)%)" : text
-                },
-            ], standard: ["Type", "TotalCount", "Active", "Size", "Reclaimable"])
-        let shape = try listing.shape(invocation.flags.string("format"))
-        let usage = try invocation.client().get("/system/df", as: JSONValue.self)
-        try Screen.out(try listing.text(rows(usage), shape))
-        return 0
-    }
-
-    private static func rows(_ usage: JSONValue) -> [UsageRow] {
-        let images = usage["Images"]?.array ?? []
-        let usedImages = images.filter { ($0["Containers"]?.int ?? 0) > 0 }
-        let layers = usage["LayersSize"]?.int ?? images.reduce(0) { $0 + ($1["Size"]?.int ?? 0) }
-        let used = usedImages.reduce(0) { $0 + (($1["Size"]?.int ?? 0) - max(0, $1["SharedSize"]?.int ?? 0)) }
-        let containers = usage["Containers"]?.array ?? []
-        func isActive(_ container: JSONValue) -> Bool {
-            ["running", "paused", "restarting"].contains(container["State"]?.string ?? "")
-        }
-        func size(_ container: JSONValue) -> Int { container["SizeRw"]?.int ?? 0 }
-        let volumes = usage["Volumes"]?.array ?? []
-        func volumeSize(_ volume: JSONValue) -> Int { max(0, volume["UsageData"]?["Size"]?.int ?? 0) }
-        func isUsed(_ volume: JSONValue) -> Bool { (volume["UsageData"]?["RefCount"]?.int ?? 0) > 0 }
-        let cache = usage["BuildCache"]?.array ?? []
-        let cacheSize = cache.reduce(0) { $0 + ($1["Size"]?.int ?? 0) }
-        return [
-            UsageRow(
-                type: "Images", total: images.count, active: usedImages.count, size: layers, reclaimable: max(0, layers - used),
-                hasPercent: true),
-            UsageRow(
-                type: "Containers", total: containers.count, active: containers.filter(isActive).count,
-                size: containers.reduce(0) { $0 + size($1) },
-                reclaimable: containers.filter { !isActive($0) }.reduce(0) { $0 + size($1) }, hasPercent: true),
-            UsageRow(
-                type: "Local Volumes", total: volumes.count, active: volumes.filter(isUsed).count,
-                size: volumes.reduce(0) { $0 + volumeSize($1) },
-                reclaimable: volumes.filter { !isUsed($0) }.reduce(0) { $0 + volumeSize($1) }, hasPercent: true),
-            UsageRow(
-                type: "Build Cache", total: cache.count, active: 0, size: cacheSize, reclaimable: cacheSize, hasPercent: false),
-        ]
-    }
-
     static let prune = Command(
         "system prune", group: .hidden, "Remove unused data", usage: "[OPTIONS]", .none,
         flags: [
@@ -75,13 +14,24 @@ enum SystemCommands {
         let flags = invocation.flags
         let all = flags.bool("all")
         var question = "WARNING! This will remove:\n  - all stopped containers\n"
+        question += "  - all networks not used by at least one container\n"
         if flags.bool("volumes") { question += "  - all anonymous volumes not used by at least one container\n" }
         question += all ? "  - all images without at least one container associated to them\n" : "  - all dangling images\n"
+        question += all ? "  - all build cache\n" : "  - unused build cache\n"
+        let wanted = flags.list("filter")
+        if !wanted.isEmpty {
+            question += "\n  Items to be pruned will be filtered with:\n" + wanted.map { "  - \($0)\n" }.joined()
+        }
         guard try PruneCommand.confirm(flags, question) else { throw ExitStatus(1, "system prune has been cancelled") }
         let client = try invocation.client()
         let filters = try ListFlags.filters(flags)
+        // Docker's words: volumes have no age.
+        if flags.bool("volumes"), filters.contains(where: { $0.0 == "until" }) {
+            throw ExitStatus(1, #"ERROR: The "until" filter is not supported with "--volumes""#)
+        }
         var freed = try PruneCommand.prune(
             client, "/containers/prune", filters, all: false, "ContainersDeleted", "Deleted Containers:")
+        _ = try PruneCommand.prune(client, "/networks/prune", filters, all: false, "NetworksDeleted", "Deleted Networks:")
         if flags.bool("volumes") {
             freed += try PruneCommand.prune(client, "/volumes/prune", filters, all: false, "VolumesDeleted", "Deleted Volumes:")
         }

@@ -4,12 +4,8 @@ import Linux
 import Model
 
 enum VolumeCommands {
-    static let list = Command(
-        "volume ls", aliases: ["volume list"], group: .hidden, "List volumes", usage: "[OPTIONS]", .none,
-        flags: [ListFlags.filter, ListFlags.format, .bool("quiet", "q", "Only display volume names")]
-    ) { invocation in
-        let flags = invocation.flags
-        let listing = Listing<Docker.Volume>(
+    static var listing: Listing<Docker.Volume> {
+        Listing(
             type: "*formatter.volumeContext",
             columns: [
                 .init("Name", "VOLUME NAME") { $0.name ?? "" }, .init("Driver", "DRIVER") { $0.driver ?? "" },
@@ -25,6 +21,13 @@ enum VolumeCommands {
                 .init("Availability", "AVAILABILITY") { _ in "N/A" }, .init("Group", "GROUP") { _ in "N/A" },
                 .init("Status", "STATUS") { _ in "N/A" },
             ], standard: ["Driver", "Name"])
+    }
+
+    static let list = Command(
+        "volume ls", aliases: ["volume list"], group: .hidden, "List volumes", usage: "[OPTIONS]", .none,
+        flags: [ListFlags.filter, ListFlags.format, .bool("quiet", "q", "Only display volume names")]
+    ) { invocation in
+        let flags = invocation.flags
         let shape = try listing.shape(flags.string("format"))
         var query = Query()
         query.filters(try ListFlags.filters(flags))
@@ -82,5 +85,6 @@ enum VolumeCommands {
     static let prune = PruneCommand.make(
         "volume prune", "volume", "/volumes/prune", "Remove unused local volumes",
         question: "This will remove anonymous local volumes not used by at least one container.", list: "VolumesDeleted",
-        title: "Deleted Volumes:")
+        title: "Deleted Volumes:", all: "Remove all unused volumes, not just anonymous ones",
+        allQuestion: "This will remove all local volumes not used by at least one container.", allFilter: ("all", "1"))
 }

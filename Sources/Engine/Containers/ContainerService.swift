@@ -103,15 +103,15 @@ public final class ContainerService: Sendable {
             }
             if let until, snapshot.created >= until { continue }
             let labels = snapshot.description.config.labels ?? [:]
-            guard filters.matches("label", in: labels) else { continue }
-            if filters.contains("label!"), Filters(["label": filters.get("label!")]).matches("label", in: labels) {
-                continue
-            }
-            let size = await core.writableSize(container.id)
+            guard filters.admitsLabels(labels) else { continue }
+            let folder = core.layout.container(container.id)
+            let size = (try? await core.background.run { freedBytes([folder]) }) ?? 0
             guard (try? await remove(container.id.text, ContainerRemoveOptions(), caller: caller)) != nil else { continue }
             response.containersDeleted?.append(container.id.text)
             response.spaceReclaimed = (response.spaceReclaimed ?? 0) + Int(size)
         }
+        core.events.publish(
+            type: "container", action: "prune", id: "", attributes: ["reclaimed": String(response.spaceReclaimed ?? 0)])
         return response
     }
 

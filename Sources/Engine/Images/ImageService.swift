@@ -154,27 +154,38 @@ public final class ImageService: Sendable {
         }
     }
 
-    /// Without a wish, dangling images that nobody holds; with `dangling=false` every image that nobody holds.
+    /// Without a wish, images without a tag that nobody holds; with `dangling=false` every image that nobody holds.
+    /// What is freed is what du(1) will see, layers that other images have or that work in progress holds left out.
     public func prune(_ filters: Filters, caller: Caller) async throws -> Docker.ImagePruneResponse {
         try filters.validate(["dangling", "label", "label!", "until"])
         let danglingOnly = try filters.bool("dangling") ?? true
         let until = try filters.get("until").first.map { try TimeText.parse($0) }
         var response = Docker.ImagePruneResponse()
         response.imagesDeleted = []
-        response.spaceReclaimed = 0
+        var freed: Int64 = 0
         for image in try store.list() where image.holders == 0 {
             if danglingOnly, !image.repoTags.isEmpty { continue }
             if let until, (image.created ?? Timestamp(nanoseconds: 0)) >= until { continue }
-            guard filters.matches("label", in: image.labels) else { continue }
-            for name in image.repoTags.isEmpty ? [image.id.description] : image.repoTags {
-                guard let removed = try? await remove(name, force: false, noPrune: false, caller: caller) else { continue }
-                response.imagesDeleted?.append(contentsOf: removed)
-                if removed.contains(where: { $0.deleted != nil }) {
-                    response.spaceReclaimed = (response.spaceReclaimed ?? 0) + Int(image.size)
-                }
+            guard filters.admitsLabels(image.labels) else { continue }
+            let names = image.repoTags + image.repoDigests
+            for name in names.isEmpty ? [image.id.description] : names {
+                // A container, a child or another name may stand against it: then it stays.
+                guard let (removed, bytes) = try? await removeMeasured(name) else { continue }
+                response.imagesDeleted?.append(contentsOf: items(removed))
+                freed += bytes
             }
         }
+        response.spaceReclaimed = Int(freed)
+        core.events.publish(type: "image", action: "prune", id: "", attributes: ["reclaimed": String(freed)])
         return response
+    }
+
+    private func removeMeasured(_ name: String) async throws -> ([ImageRemoval], Int64) {
+        try await shielded { [core] in
+            try await core.images.remove(name, force: false, prune: true, measures: true) { id in
+                core.registry.container(id)?.snapshot.status.running != nil
+            }
+        }
     }
 
     func publish(_ action: String, _ id: String, name: String) {

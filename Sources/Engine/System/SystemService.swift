@@ -5,10 +5,10 @@ import State
 
 /// The engine about itself.
 public final class SystemService: Sendable {
-    private let core: EngineCore
-    private let images: ImageService
-    private let containers: ContainerService
-    private let volumes: VolumeService
+    let core: EngineCore
+    let images: ImageService
+    let containers: ContainerService
+    let volumes: VolumeService
 
     init(_ core: EngineCore, images: ImageService, containers: ContainerService, volumes: VolumeService) {
         self.core = core
@@ -132,34 +132,4 @@ public final class SystemService: Sendable {
         return line.map { line in String(line.dropFirst(name.count + 1)).filter { $0 != "\"" } }
     }
 
-    /// `GET /system/df`: images, containers, volumes with their sizes.
-    public func diskUsage() async throws -> DiskUsage {
-        var usage = DiskUsage()
-        usage.images = try await images.list(all: true)
-        usage.layersSize = usage.images.reduce(0) { $0 + Int64($1.size ?? 0) }
-        var wish = ContainerListOptions()
-        wish.all = true
-        wish.size = true
-        usage.containers = try await containers.list(wish)
-        for var volume in try await volumes.list().volumes ?? [] {
-            let folder = core.layout.volumes + "/" + (volume.name ?? "")
-            let size = (try? await core.background.run { (try? Engine.diskUsage(of: folder)) ?? 0 }) ?? 0
-            var data = Docker.VolumeUsageData()
-            data.size = Int(size)
-            let name = volume.name ?? ""
-            data.refCount = try core.database.read { try $0.users(ofVolume: name).count }
-            volume.usageData = data
-            usage.volumes.append(volume)
-        }
-        return usage
-    }
-}
-
-public struct DiskUsage: Sendable {
-    /// Bytes of all layers.
-    public var layersSize: Int64 = 0
-    public var images: [Docker.ImageSummary] = []
-    public var containers: [Docker.ContainerSummary] = []
-    public var volumes: [Docker.Volume] = []
-    public init() {}
 }

@@ -162,30 +162,40 @@ public final class VolumeService: Sendable {
         }
         for record in unused {
             let volume = show(record)
-            guard filters.matches("label", in: volume.labels ?? [:]) else { continue }
+            guard filters.admitsLabels(volume.labels ?? [:]) else { continue }
             let size = try await core.background.run { [core] in
-                (try? diskUsage(of: core.layout.volumes + "/" + record.name)) ?? 0
+                freedBytes([core.layout.volumes + "/" + record.name])
             }
             // Somebody may have begun to use it.
             guard (try? await remove(record.name, force: true, caller: caller)) != nil else { continue }
             response.volumesDeleted?.append(record.name)
             response.spaceReclaimed = (response.spaceReclaimed ?? 0) + Int(size)
         }
+        core.events.publish(
+            type: "volume", action: "prune", id: "", attributes: ["reclaimed": String(response.spaceReclaimed ?? 0)])
         return response
     }
 }
 
-/// Bytes on the disk below a folder, itself included.
+/// Bytes of the files below a folder, as docker shows sizes; a file with several names once.
 func diskUsage(of folder: String) throws -> Int64 {
-    func walk(_ folder: borrowing Descriptor) throws -> Int64 {
-        var total: Int64 = 0
-        for name in try folder.names() {
-            guard let status = try folder.status(of: name) else { continue }
-            total += status.allocated
-            guard status.kind == .directory, let child = try? folder.open(child: name, [.read, .directory]) else { continue }
-            total += try walk(child)
-        }
-        return total
+    var usage = TreeUsage()
+    try usage.add(path: folder)
+    return usage.content
+}
+
+/// Bytes that come free on the disk when these are removed, as du(1) `--apparent-size` will see.
+func freedBytes(_ paths: [String]) -> Int64 {
+    var usage = TreeUsage()
+    for path in paths { try? usage.add(path: path) }
+    return usage.freed
+}
+
+extension Filters {
+    /// `label` and `label!` of the prune requests.
+    func admitsLabels(_ labels: [String: String]) -> Bool {
+        guard matches("label", in: labels) else { return false }
+        let unwanted = get("label!")
+        return unwanted.isEmpty || !Filters(["label": unwanted]).matches("label", in: labels)
     }
-    return try walk(Descriptor.open(folder, [.read, .directory]))
 }

@@ -1,0 +1,99 @@
+import Engine
+import JSON
+import Model
+
+extension Router<Route> {
+    /// Our own: `GET /skiff/v1/system/check` looks, `POST` with `repair=1` mends. One JSON object a line: `{"progress":…}`, at the
+    /// end `{"report":…}`. `GET /skiff/v1/system/host`: what the kernel has and lacks.
+    mutating func addCheck(_ ready: @escaping Ready) {
+        get("/skiff/v1/system/check") { request in
+            Self.stream(try await ready().system.check(repair: false, caller: request.caller))
+        }
+        post("/skiff/v1/system/check") { request in
+            Self.stream(try await ready().system.check(repair: request.query.bool("repair"), caller: request.caller))
+        }
+        get("/skiff/v1/system/host") { _ in .json(HostDocument(features: try await ready().system.hostFeatures())) }
+    }
+
+    private static func stream(_ messages: PullStream<CheckMessage>) -> Answer {
+        .stream("application/json") { out in
+            do {
+                for try await message in messages { try await out.write(line: CheckDocument(message: message)) }
+            } catch { try await out.write(line: CheckFault(fault: Fault(error))) }
+        }
+    }
+}
+
+private struct CheckFault: JSONWritable {
+    let fault: Fault
+    func write(to writer: inout JSONWriter) { writer.object { $0.member("error", fault.description) } }
+}
+
+private struct CheckDocument: JSONWritable {
+    let message: CheckMessage
+
+    func write(to writer: inout JSONWriter) {
+        writer.object { writer in
+            switch message {
+            case .progress(let progress):
+                writer.key("progress")
+                writer.object { writer in
+                    writer.member("what", progress.what)
+                    writer.member("done", progress.done)
+                    writer.member("total", progress.total)
+                }
+            case .report(let report):
+                writer.key("report")
+                Self.write(report, to: &writer)
+            }
+        }
+    }
+
+    private static func write(_ report: CheckReport, to writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("sound", report.isSound)
+            writer.key("checked")
+            writer.object { writer in
+                writer.member("blobs", report.blobs)
+                writer.member("layers", report.layers)
+                writer.member("images", report.images)
+                writer.member("containers", report.containers)
+                writer.member("volumes", report.volumes)
+                writer.member("bytes", report.bytes)
+            }
+            writer.key("damages")
+            writer.array { writer in for damage in report.damages { write(damage, report, to: &writer) } }
+        }
+    }
+
+    private static func write(_ damage: CheckReport.Damage, _ report: CheckReport, to writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("kind", damage.kind.rawValue)
+            writer.member("subject", damage.subject)
+            if !damage.path.isEmpty { writer.member("path", damage.path) }
+            writer.member("problem", damage.problem)
+            writer.member("images", damage.images.map { report.names[$0] ?? $0.short })
+            writer.member("imageIDs", damage.images.map(\.description))
+            writer.member("containers", damage.containers)
+            writer.member("remedy", damage.remedy)
+            writer.member("repaired", ifPresent: damage.repair)
+        }
+    }
+}
+
+private struct HostDocument: JSONWritable {
+    let features: [HostFeature]
+
+    func write(to writer: inout JSONWriter) {
+        writer.array { writer in
+            for feature in features {
+                writer.object { writer in
+                    writer.member("name", feature.name)
+                    writer.member("status", feature.status.rawValue)
+                    writer.member("detail", feature.detail)
+                    writer.member("without", feature.without)
+                }
+            }
+        }
+    }
+}
