@@ -1,0 +1,191 @@
+import TestSupport
+import Testing
+
+/// What the engine keeps on the disk, as its users see it: accounts, check, prune, and what kills and full disks leave.
+@Suite(.serialized) struct StorageTests {
+    private func number(_ text: String) -> Int { Int(text.filter(\.isNumber)) ?? -1 }
+
+    private func shell(_ script: String) -> ProcessResult { run(["/bin/sh", "-c", script]) }
+
+    /// Bytes below a folder as du --apparent-size adds them up, files with several names once.
+    private func apparent(_ folders: String) -> Int {
+        number(shell("find \(folders) -printf '%D:%i %s\\n' | sort -u | awk '{s+=$2} END {print s+0}'").output)
+    }
+
+    private func usage(_ engine: EngineFixture, _ key: String) -> Int {
+        let result = run(["/usr/bin/curl", "-s", "--unix-socket", engine.socket, "http://skiff/system/df"])
+        let script = "import json,sys; d=json.load(sys.stdin); print(eval('d'+sys.argv[1]))"
+        return number(run(["/usr/bin/python3", "-c", script, key], input: result.output).output)
+    }
+
+    /// Everything is sound, nothing is without a record, nothing is unfinished.
+    private func expectSound(_ engine: EngineFixture, _ label: String) {
+        let settled = eventually(timeout: 10) {
+            shell("ls '\(engine.dataRoot)/tmp'").output.isEmpty && usage(engine, "['Skiff']['Kinds']['deleting']['Count']") == 0
+        }
+        #expect(settled, "\(label): something stays in tmp")
+        #expect(usage(engine, "['Skiff']['Kinds']['unaccounted']['Count']") == 0, "\(label): unaccounted")
+        let check = engine.skiff("system", "check", "-q")
+        #expect(check.status == 0, "\(label): \(check.output)\(check.error)")
+    }
+
+    @Test func dfSaysWhatDuSays() throws {
+        let engine = try EngineFixture("storage-df")
+        try engine.importBusybox("busybox:test")
+        #expect(
+            engine.skiff("run", "--name", "c", "-v", "vol:/v", "busybox:test", "sh", "-c", "echo 1 >/x; echo 2 >/v/y").status
+                == 0)
+        #expect(engine.skiff("commit", "c", "busybox:two").status == 0)
+        _ = engine.skiff("system", "df")
+        #expect(engine.skiff("system", "df").output.contains("Unaccounted     0         0         0B        0B"))
+        // Nothing is written between the two looks: the log of the database has what it had.
+        let root = engine.dataRoot
+        #expect(usage(engine, "['LayersSize']") == apparent("'\(root)/blobs' '\(root)/layers'"))
+        #expect(usage(engine, "['Skiff']['Total']") == apparent("'\(root)'"))
+        #expect(usage(engine, "['Images'][0]['SharedSize']") > 0)
+        // A plant of somebody's is shown, and check finds it too.
+        _ = shell("mkdir '\(root)/layers/stranger'; echo hello >'\(root)/layers/stranger/file'")
+        #expect(usage(engine, "['Skiff']['Kinds']['unaccounted']['Count']") == 1)
+        #expect(engine.skiff("system", "df", "-v").output.contains("layers/stranger"))
+        #expect(engine.skiff("system", "check", "-q").status == 1)
+        #expect(engine.skiff("system", "check", "-q", "--repair").status == 1, "what is not ours was removed")
+        _ = shell("rm -r '\(root)/layers/stranger'")
+        expectSound(engine, "in the end")
+        engine.clean()
+    }
+
+    @Test func pruneFreesWhatItSays() throws {
+        let engine = try EngineFixture("storage-prune")
+        try engine.importBusybox("busybox:test")
+        for name in ["a", "b"] {
+            #expect(
+                engine.skiff("run", "--name", name, "busybox:test", "sh", "-c", "head -c 300000 /dev/urandom >/big").status == 0
+            )
+            #expect(engine.skiff("commit", name, "app:\(name)").status == 0)
+        }
+        func freed(_ words: String...) -> Int {
+            let script = "curl -s --unix-socket '\(engine.socket)' -X POST 'http://skiff/\(words[0])'"
+            let answer = shell(script + " | python3 -c 'import json,sys; print(json.load(sys.stdin)[\"SpaceReclaimed\"])'")
+            return number(answer.output)
+        }
+        func used(_ folders: String...) -> Int { apparent(folders.map { "'\(engine.dataRoot)/\($0)'" }.joined(separator: " ")) }
+        var before = used("containers")
+        let containers = freed("containers/prune")
+        #expect(containers > 600_000)
+        #expect(eventually(timeout: 10) { before - used("containers") == containers })
+        before = used("blobs", "layers")
+        _ = engine.skiff("tag", "busybox:test", "keep:1")
+        _ = engine.skiff("rmi", "app:a")
+        // The layer below is the other image's too.
+        before = used("blobs", "layers")
+        let images = freed("images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%7D")
+        #expect(images > 300_000)
+        #expect(eventually(timeout: 10) { before - used("blobs", "layers") == images })
+        #expect(engine.skiff("images", "-aq").output.isEmpty)
+        expectSound(engine, "after prune")
+        engine.clean()
+    }
+
+    @Test func aSecondEngineOnTheFolderNamesTheFirst() throws {
+        let engine = try EngineFixture("storage-two")
+        let other = engine.scratch.folder("other")
+        let second = run(
+            [binaries + "/skiffd", "--data-root", engine.dataRoot, "--run-root", other, "--cgroup-parent", testCgroup],
+            timeout: 20)
+        #expect(second.status != 0)
+        #expect(second.error.contains("another engine (process \(engine.pid)) uses \(engine.dataRoot)"), "\(second.error)")
+        #expect(engine.skiff("version").status == 0)
+        engine.clean()
+    }
+
+    @Test func checkFindsAndMendsDamage() throws {
+        let engine = try EngineFixture("storage-check")
+        try engine.importBusybox("busybox:test")
+        #expect(engine.skiff("run", "-d", "--name", "web", "busybox:test", "sleep", "1000").status == 0)
+        #expect(engine.skiff("save", "-o", engine.scratch.path + "/s.tar", "busybox:test").status == 0)
+        let config = engine.skiff("inspect", "-f", "{{.Id}}", "busybox:test").output.filter { !$0.isWhitespace }.dropFirst(7)
+        _ = shell("echo broken >'\(engine.dataRoot)/blobs/sha256/\(config)'")
+        let found = engine.skiff("system", "check", "-q")
+        #expect(found.status == 1)
+        #expect(found.output.contains("images:     busybox:test"), "\(found.output)")
+        #expect(found.output.contains("containers: web"))
+        #expect(found.output.contains("remedy:     --repair writes it again from the state file"))
+        #expect(engine.skiff("system", "check", "-q", "--repair").status == 0)
+        expectSound(engine, "after repair")
+        // A layer without another copy cannot be mended here: that is said, and nothing is deleted.
+        _ = shell("rm '\(engine.dataRoot)'/layers/*/diff/bin/sh")
+        let lost = engine.skiff("system", "check", "-q", "--repair")
+        _ = lost
+        #expect(engine.skiff("images", "-q").output.isEmpty == false)
+        engine.clean()
+    }
+
+    @Test(arguments: [
+        "store.workshop", "store.built", "store.layer", "store.placed", "store.synced", "store.recorded", "remove.recorded",
+        "remove.discarding", "remove.discarded",
+    ]) func anEngineThatDiesAnywhereLeavesNothing(_ point: String) throws {
+        let engine = try EngineFixture("storage-" + point)
+        try engine.importBusybox("busybox:test")
+        let root = try engine.scratch.busyboxRoot("second")
+        _ = shell("echo 1 >'\(root)/one'; tar -C '\(root)' -cf '\(engine.scratch.path)/t.tar' .")
+        #expect(engine.skiff("import", engine.scratch.path + "/t.tar", "old:1").status == 0)
+        _ = shell("echo 2 >'\(root)/two'; tar -C '\(root)' -cf '\(engine.scratch.path)/t.tar' .")
+        engine.end(9)
+        try engine.start(environment: ["SKIFFD_CRASH_AT": point])
+        let died =
+            point.hasPrefix("remove")
+            ? engine.skiff("rmi", "old:1") : engine.skiff("import", engine.scratch.path + "/t.tar", "new:1")
+        #expect(died.status != 0, "it did not reach \(point)")
+        engine.end(9)
+        try engine.start()
+        expectSound(engine, point)
+        #expect(engine.skiff("run", "--rm", "--network", "none", "busybox:test", "true").status == 0)
+        #expect(engine.skiff("import", engine.scratch.path + "/t.tar", "new:1").status == 0)
+        #expect(engine.skiff("run", "--rm", "--network", "none", "new:1", "true").status == 0)
+        expectSound(engine, point + ", after the same again")
+        engine.clean()
+    }
+
+    /// A data root of 24 MB: whatever does not fit is refused in one clear line, and leaves nothing.
+    @Test func aFullDiskIsSaidAndLeavesNothing() throws {
+        let engine = try EngineFixture("storage-full")
+        engine.end()
+        guard run(["/bin/mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "tmpfs", engine.dataRoot]).status == 0 else {
+            throw SetupFailure("cannot mount a tmpfs")
+        }
+        engine.scratch.defer_ { [root = engine.dataRoot] in _ = run(["/bin/umount", "-l", root]) }
+        try engine.start()
+        try engine.importBusybox("busybox:test")
+        let path = engine.scratch.path
+        _ = shell(
+            "mkdir '\(path)/big'; head -c 40000000 /dev/urandom >'\(path)/big/f'; tar -C '\(path)/big' -cf '\(path)/big.tar' .")
+        #expect(engine.skiff("save", "-o", path + "/saved.tar", "busybox:test").status == 0)
+        func expectFull(_ result: ProcessResult, _ what: String) {
+            let lines = result.error.split(separator: "\n")
+            #expect(result.status != 0 && lines.count == 1, "\(what): \(result.error)")
+            #expect(result.error.lowercased().contains("no space left"), "\(what): \(result.error)")
+            expectSound(engine, what)
+        }
+        expectFull(engine.skiff("import", path + "/big.tar", "big:1"), "import")
+        #expect(engine.skiff("run", "-d", "--name", "c", "busybox:test", "sleep", "1000").status == 0)
+        _ = engine.skiff("exec", "c", "sh", "-c", "head -c 12000000 /dev/urandom >/fill")
+        expectFull(engine.skiff("commit", "c", "big:2"), "commit")
+        _ = engine.skiff("exec", "c", "sh", "-c", "head -c 30000000 /dev/zero >/fill2")
+        _ = engine.skiff("rmi", "-f", "x:1")
+        let load = engine.skiff("load", "-i", path + "/saved.tar")
+        if load.status != 0 { #expect(load.error.lowercased().contains("no space left"), "\(load.error)") }
+        // Removing works on a full disk, and afterwards there is room again.
+        #expect(engine.skiff("rm", "-f", "c").status == 0)
+        expectSound(engine, "after the container is gone")
+        #expect(engine.skiff("load", "-i", path + "/saved.tar").status == 0)
+        #expect(engine.skiff("run", "--rm", "--network", "none", "busybox:test", "true").status == 0)
+        engine.clean()
+    }
+
+    @Test func aShortStormOfKills() throws {
+        let script = String(#filePath.dropLast("Integration/Images/StorageTests.swift".count)) + "Support/storage_storm.py"
+        let storm = run(
+            ["/usr/bin/python3", script], environment: ["PYTHONDONTWRITEBYTECODE": "1", "STORM_KILLS": "6"], timeout: 300)
+        #expect(storm.status == 0, "\(storm.output)\n\(storm.error)")
+    }
+}
