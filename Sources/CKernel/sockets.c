@@ -244,6 +244,8 @@ void ck_release_memory(void) {
     if (__executable_start && etext) {
         uintptr_t first = ((uintptr_t)__executable_start + page - 1) & ~(page - 1);
         uintptr_t last = (uintptr_t)etext & ~(page - 1);
+        // Without huge pages from here on: what waits touches little of it.
+        if (first < last) madvise((void *)first, last - first, MADV_NOHUGEPAGE);
         if (first < last) madvise((void *)first, last - first, MADV_DONTNEED);
     }
     if (etext && end) {

@@ -301,6 +301,21 @@ public enum Files {
         while copied > 0 { copied = try kernel("sendfile") { skiff_sendfile(target, source, 1 << 24) } }
     }
 
+    /// Lets the kernel keep a file of a tmpfs in huge pages, so that programs that map it meet one fault for two MiB in place of
+    /// one for 64 KiB. madvise(2) MADV_COLLAPSE, Linux 6.1; where it cannot be had nothing changes.
+    public static func gatherPages(of file: CInt, size: Int) {
+        let huge = 2 << 20
+        let whole = size & ~(huge - 1)
+        guard whole > 0,
+            let room = mmap(nil, whole + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), room != MAP_FAILED
+        else { return }
+        let aligned = UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: room) + UInt(huge - 1)) & ~UInt(huge - 1))
+        if mmap(aligned, whole, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED {
+            madvise(aligned, whole, 25)
+        }
+        munmap(room, whole + huge)
+    }
+
     /// memfd_create(2) with the bytes in it, read from the start.
     public static func memory(_ name: String, _ bytes: [UInt8] = [], isSealable: Bool = false) throws -> Descriptor {
         let file = Descriptor(owning: try kernel("memfd_create", name) { skiff_memfd_create(name, isSealable ? 3 : 1) })

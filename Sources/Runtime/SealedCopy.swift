@@ -89,6 +89,8 @@ public enum SealedCopy {
             let target = try Files.open(aside, [.writeOnly, .create, .exclusive, .noFollow], mode: 0o500, at: folder)
             try Files.copy(from: own, to: target.raw)
         }
+        let readable = try Files.open(aside, [.readOnly, .noFollow], at: folder)
+        Files.gatherPages(of: readable.raw, size: Int(try Files.status(of: readable.raw).size))
         try Files.rename(aside, to: name, at: folder)
         return try Files.open(name, [.path, .noFollow], at: folder)
     }
