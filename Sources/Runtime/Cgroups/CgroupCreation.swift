@@ -44,11 +44,12 @@ extension Cgroup {
     /// Makes one folder ready for processes; notes in `made` what is new.
     func make(_ entry: CgroupRecord.Entry, _ made: inout [String], mayBeOccupied: Bool = false) throws {
         do {
+            let known = made.count
             try makeFolder(entry, &made, mayBeOccupied)
             if isPureUnified {
                 try enableControllers(entry, entry.controllers.filter { Self.enabledControllers.contains($0) })
             } else if !entry.isUnified, entry.controllers.contains("cpuset") {
-                try fillCpuset(entry)
+                try fillCpuset(entry, isNew: made.count > known)
             }
         } catch let fault as KernelFault {
             let hint = fault.isRefused ? "; is the cgroup file system writable here?" : ""
@@ -87,12 +88,12 @@ extension Cgroup {
     }
 
     /// A v1 cpuset without processors or memory nodes takes no process (cpuset(7)): fills it, and its parents, from above.
-    private func fillCpuset(_ entry: CgroupRecord.Entry) throws {
-        for file in ["/cpuset.cpus", "/cpuset.mems"] { _ = try fill(entry.path, file, entry.mountPoint) }
+    private func fillCpuset(_ entry: CgroupRecord.Entry, isNew: Bool) throws {
+        for file in ["/cpuset.cpus", "/cpuset.mems"] { _ = try fill(entry.path, file, entry.mountPoint, isEmpty: isNew) }
     }
 
-    private func fill(_ path: String, _ file: String, _ mountPoint: String) throws -> String {
-        let present = try CgroupFile.text(path + file)
+    private func fill(_ path: String, _ file: String, _ mountPoint: String, isEmpty: Bool = false) throws -> String {
+        let present = isEmpty ? "" : try CgroupFile.text(path + file)
         guard present.isEmpty, path.utf8.count > mountPoint.utf8.count, let slash = path.lastIndex(of: "/") else {
             return present
         }
@@ -122,7 +123,7 @@ extension Cgroup {
     /// On a hybrid machine v2's rarer controllers are switched on only for who asks for them: one in use cannot be mounted as
     /// v1 any more.
     func enableNeeded(_ resources: OCI.Resources) throws {
-        guard let entry = unified else { return }
+        guard let entry = unified, !entry.controllers.isEmpty else { return }
         var names: Set<String> = ["cpu", "cpuset", "io", "memory", "pids"]
         for file in resources.unified.keys { names.insert(String(file.prefix { $0 != "." })) }
         if !resources.hugepageLimits.isEmpty { names.insert("hugetlb") }

@@ -30,18 +30,25 @@ extension Cgroup {
         if isPureUnified, let entry = unified {
             return [CgroupMount(folder: "", type: "cgroup2", bindSource: entry.path)]
         }
-        return record.entries.map { entry in
-            if entry.isUnified { return CgroupMount(folder: "unified", type: "cgroup2", bindSource: entry.path) }
-            // the name that the host's mount has, so that links of the same names lead to the same controllers
-            let last = entry.mountPoint.split(separator: "/").last.map { String($0) }
-            if let name = entry.name {
-                return CgroupMount(
-                    folder: last ?? name, type: "cgroup", data: "none,name=\(name)", bindSource: entry.path)
-            }
-            let joined = entry.controllers.joined(separator: ",")
+        var mounts: [CgroupMount] = []
+        mounts.reserveCapacity(record.entries.count)
+        for entry in record.entries { mounts.append(Self.mount(entry)) }
+        return mounts
+    }
+
+    private static func mount(_ entry: CgroupRecord.Entry) -> CgroupMount {
+        if entry.isUnified { return CgroupMount(folder: "unified", type: "cgroup2", bindSource: entry.path) }
+        // the name that the host's mount has, so that links of the same names lead to the same controllers
+        let normal = MountPlan.normal(entry.mountPoint)
+        let last =
+            normal.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(normal[normal.utf8.index(after: $0)...]) } ?? normal
+        if let name = entry.name {
             return CgroupMount(
-                folder: last ?? joined, type: "cgroup", data: joined, bindSource: entry.path,
-                links: entry.controllers.count > 1 ? entry.controllers.filter { $0 != last } : [])
+                folder: last.isEmpty ? name : last, type: "cgroup", data: "none,name=\(name)", bindSource: entry.path)
         }
+        let joined = entry.controllers.count == 1 ? entry.controllers[0] : entry.controllers.joined(separator: ",")
+        return CgroupMount(
+            folder: last.isEmpty ? joined : last, type: "cgroup", data: joined, bindSource: entry.path,
+            links: entry.controllers.count > 1 ? entry.controllers.filter { $0 != last } : [])
     }
 }

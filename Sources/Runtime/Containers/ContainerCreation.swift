@@ -5,10 +5,12 @@ import Model
 /// Makes a container up to the point where its process waits to be executed. On failure nothing is left behind.
 public func createContainer(_ request: ContainerRequest) throws -> CreatedContainer {
     try StateFolder.check(request.id)
+    // The longest single piece of work is begun before all else.
+    let network = NamespacePlan.wantsNetworkAhead(request.spec.linux) ? NetworkAhead() : nil
     let plan = try ContainerPlan(request)
     let folder = request.stateRoot.map { StateFolder(root: $0) }
     try folder?.claim(request.id)
-    let creation = ContainerCreation(request: request, plan: plan, folder: folder)
+    let creation = ContainerCreation(request: request, plan: plan, folder: folder, network: network)
     do { return try creation.run() } catch {
         creation.undo()
         throw error
@@ -20,6 +22,7 @@ final class ContainerCreation {
     private let request: ContainerRequest
     private let plan: ContainerPlan
     private let folder: StateFolder?
+    private let network: NetworkAhead?
     // What there is to undo.
     private var cgroup: Cgroup?
     private var madeCgroup = false
@@ -31,10 +34,11 @@ final class ContainerCreation {
     private var console: Descriptor?
     private var rootMount: Descriptor?
 
-    init(request: ContainerRequest, plan: ContainerPlan, folder: StateFolder?) {
+    init(request: ContainerRequest, plan: ContainerPlan, folder: StateFolder?, network: NetworkAhead?) {
         self.request = request
         self.plan = plan
         self.folder = folder
+        self.network = network
     }
 
     func run() throws -> CreatedContainer {
@@ -50,6 +54,7 @@ final class ContainerCreation {
         try clone(procfs.raw, fifo?.raw, entrance, channel.raw, far.raw, isLate ? LateCgroup() : nil)
         // Closed now, so that the child's end is heard.
         _ = consume far
+        if let network { try send(network, channel.raw) }
         if isLate { try sendCgroup(channel.raw) }
         let state = try prepareState()
         let devices = plan.linux.netDevices
@@ -121,6 +126,14 @@ final class ContainerCreation {
         return entrance
     }
 
+    private func send(_ network: NetworkAhead, _ channel: CInt) throws {
+        if let made = network.take() {
+            try tell(channel, InitMessage.network, [made.raw])
+        } else {
+            try tell(channel, InitMessage.network)
+        }
+    }
+
     private func sendCgroup(_ channel: CInt) throws {
         let entrance = try makeCgroup()
         try tell(channel, InitMessage.cgroup, entrance.doors(cloned: isClonedIntoCgroup))
@@ -147,10 +160,11 @@ final class ContainerCreation {
         let initProcess = InitProcess(
             plan: plan, request: request, channel: InitChannel(socket: far), procfs: procfs, fifo: fifo, cgroup: cgroup,
             waitsFirst: isSystemd || (namespaces.new.contains(.user) && !between),
-            lateCgroup: lateCgroup)
+            lateCgroup: lateCgroup, lateNetwork: network == nil ? nil : LateNetwork())
         if between { return try cloneBetween(initProcess, entrance, channel) }
         // A cgroup namespace begins where the process is: unshared after it has entered its cgroup.
-        var child = try Processes.clone(namespaces.new.subtracting(.cgroup), intoCgroup: entrance.cloneDescriptor)
+        let later: NamespaceKinds = network == nil ? .cgroup : [.cgroup, .network]
+        var child = try Processes.clone(namespaces.new.subtracting(later), intoCgroup: entrance.cloneDescriptor)
         if child.isChild { initProcess.run(entrance, cloned: child.isInCgroup) }
         pid = child.pid
         isClonedIntoCgroup = child.isInCgroup

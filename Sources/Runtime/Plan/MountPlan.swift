@@ -95,8 +95,23 @@ struct MountPlan: Sendable {
         }
     }
 
+    /// What nearly every path is: `/a/b` as `a/b`. Nil where more is to do.
+    private static func plain(_ path: String) -> String? {
+        let slash = UInt8(ascii: "/")
+        var bytes = path.utf8[...]
+        guard bytes.popFirst() == slash, bytes.first != nil else { return nil }
+        var before = slash
+        for byte in bytes {
+            // a part that is empty, or begins with a dot
+            if before == slash, byte == slash || byte == UInt8(ascii: ".") { return nil }
+            before = byte
+        }
+        return before == slash ? nil : String(Substring(bytes))
+    }
+
     /// `/a//b/./../c/` as `a/c`.
     static func normal(_ path: String) -> String {
+        if let plain = plain(path) { return plain }
         var parts: [Substring] = []
         for part in path.split(separator: "/") where part != "." {
             if part == ".." { _ = parts.popLast() } else { parts.append(part) }

@@ -35,6 +35,17 @@ struct NamespacePlan: Sendable {
         }
     }
 
+    /// Whether a network namespace that somebody else begins to make now is the container's: a new one, of the same user namespace.
+    static func wantsNetworkAhead(_ linux: OCI.Linux?) -> Bool {
+        guard let linux, linux.netDevices.isEmpty, linux.timeOffsets == nil else { return false }
+        var wants = false
+        for namespace in linux.namespaces {
+            guard (namespace.path ?? "").isEmpty, namespace.type != .user else { return false }
+            if namespace.type == .network { wants = true }
+        }
+        return wants
+    }
+
     func has(_ kind: NamespaceKinds) -> Bool { new.contains(kind) || joins(kind) }
     func joins(_ kind: NamespaceKinds) -> Bool { joined.contains { $0.kind == kind } }
 

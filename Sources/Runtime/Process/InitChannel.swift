@@ -27,6 +27,8 @@ enum InitMessage {
     static let proceed = UInt8(ascii: "p")
     /// The cgroup is made; the doors to it come along.
     static let cgroup = UInt8(ascii: "e")
+    /// The network namespace comes along; without one the child makes its own.
+    static let network = UInt8(ascii: "n")
     static let go = UInt8(ascii: "g")
 
     static let limit = 16384

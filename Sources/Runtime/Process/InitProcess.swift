@@ -16,6 +16,8 @@ struct InitProcess {
     let waitsFirst: Bool
     /// The cgroup is made by the runtime while this process mounts: its doors come later.
     let lateCgroup: LateCgroup?
+    /// The network namespace is made by a helper meanwhile.
+    let lateNetwork: LateNetwork?
 
     func run(_ entrance: borrowing CgroupEntrance, cloned: Bool) -> Never {
         do {
@@ -62,8 +64,14 @@ struct InitProcess {
         }
         if let name = plan.spec.hostname, !name.isEmpty { try Identity.setHostname(name) }
         if let name = plan.spec.domainname, !name.isEmpty { try Identity.setDomainname(name) }
-        try lateCgroup?.enter(channel, unshares: plan.namespaces.new.contains(.cgroup))
+        try enterLate()
         return console
+    }
+
+    /// What is made by others meanwhile, in the order in which it comes.
+    func enterLate() throws {
+        try lateNetwork?.enter(channel)
+        try lateCgroup?.enter(channel, unshares: plan.namespaces.new.contains(.cgroup))
     }
 
     private var userProcess: UserProcess {
@@ -88,6 +96,24 @@ enum OldRoot {
         try Files.changeFolder(to: root)
         try Files.changeRoot(".")
         try Files.changeFolder("/")
+    }
+}
+
+/// A network namespace that is made while the container's process is at work already.
+final class LateNetwork: Sendable {
+    /// Only one process with one thread ever looks, and it is the child's copy.
+    private nonisolated(unsafe) var isEntered = false
+
+    func enter(_ channel: InitChannel) throws {
+        if isEntered { return }
+        isEntered = true
+        var message = try Sockets.receive(channel.socket, limit: 16, descriptors: 1)
+        guard message.bytes.first == InitMessage.network else { Processes.exitNow(1) }
+        if let made = message.takeDescriptor() {
+            try Processes.join(made.raw, .network)
+        } else {
+            try Processes.unshare(.network)
+        }
     }
 }
 

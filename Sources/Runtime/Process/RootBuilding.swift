@@ -13,8 +13,10 @@ extension InitProcess {
             hasUserNamespace: plan.namespaces.has(.user), hasCgroupNamespace: plan.namespaces.has(.cgroup),
             cgroupMounts: plan.mounts.contains { if case .cgroup = $0.source { true } else { false } } ? cgroup?.mounts : nil,
             mountLabel: linux.mountLabel.flatMap { $0.isEmpty ? nil : $0 })
+        let isLast = cgroupMountComesLast
         for mount in plan.mounts {
-            if case .cgroup = mount.source { try prepareCgroup(channel) }
+            if isLast, case .cgroup = mount.source { continue }
+            try prepare(mount)
             try folder.mount(mount, context)
         }
         let bindsDev = plan.mounts.contains { mount in
@@ -23,16 +25,58 @@ extension InitProcess {
         if !bindsDev { try folder.makeDevices(linux.devices, binds: context.hasUserNamespace) }
         let console = plan.process.terminal ? try openConsole(folder) : nil
         _ = try folder.makeFolder(MountPlan.normal(plan.process.folder))
-        try lateCgroup?.enter(channel, unshares: plan.namespaces.new.contains(.cgroup))
+        try lateNetwork?.enter(channel)
+        if isLast {
+            try coverPaths(folder, context)
+            for mount in plan.mounts {
+                guard case .cgroup = mount.source else { continue }
+                try prepare(mount)
+                try folder.mount(mount, context)
+            }
+        }
+        try enterLate()
         try runEarlyHooks()
+        try setSysctls()
+        if !isLast { try coverPaths(folder, context) }
         try finishRoot(folder, context)
         return console
     }
 
-    /// Before a mount of type cgroup: the folders must be there, and a namespace of the container's own must have begun.
-    private func prepareCgroup(_ channel: InitChannel) throws {
-        try lateCgroup?.await(channel)
-        if plan.namespaces.new.contains(.cgroup) { try lateCgroup?.enter(channel, unshares: true) }
+    /// Whether the cgroups, for which the runtime needs as long as this process for all its mounts, may be mounted after all else is
+    /// done: nothing else lies on, above or below them.
+    private var cgroupMountComesLast: Bool {
+        guard lateCgroup != nil, plan.spec.hooks == nil else { return false }
+        var places: [String] = []
+        for mount in plan.mounts {
+            if case .cgroup = mount.source {
+                places.append(mount.destination)
+            } else if places.contains(where: { Self.touches(mount.destination, $0) }) {
+                return false
+            }
+        }
+        guard !places.isEmpty else { return false }
+        for path in plan.linux.maskedPaths + plan.linux.readonlyPaths {
+            let path = MountPlan.normal(path)
+            if places.contains(where: { Self.touches(path, $0) }) { return false }
+        }
+        return true
+    }
+
+    private static func touches(_ path: String, _ other: String) -> Bool {
+        path == other || path.isEmpty || other.isEmpty || path.hasPrefix(other + "/") || other.hasPrefix(path + "/")
+    }
+
+    /// A mount may depend on what is made meanwhile: sysfs and other file systems show the network namespace they were mounted in;
+    /// one of type cgroup needs the folders, and a namespace of the container's own that has begun.
+    private func prepare(_ mount: MountPlan) throws {
+        switch mount.source {
+        case .fileSystem("proc", _), .fileSystem("tmpfs", _), .fileSystem("devpts", _), .fileSystem("mqueue", _), .bind: break
+        case .fileSystem: try lateNetwork?.enter(channel)
+        case .cgroup:
+            try lateNetwork?.enter(channel)
+            try lateCgroup?.await(channel)
+            if plan.namespaces.new.contains(.cgroup) { try lateCgroup?.enter(channel, unshares: true) }
+        }
     }
 
     private func attachRoot(_ root: CInt) throws {
@@ -42,10 +86,12 @@ extension InitProcess {
         }
     }
 
-    private func finishRoot(_ folder: borrowing RootFolder, _ context: RootContext) throws {
-        try setSysctls()
+    private func coverPaths(_ folder: borrowing RootFolder, _ context: RootContext) throws {
         try folder.makeReadOnly(plan.linux.readonlyPaths)
         try folder.mask(plan.linux.maskedPaths, label: context.mountLabel)
+    }
+
+    private func finishRoot(_ folder: borrowing RootFolder, _ context: RootContext) throws {
         if let dev = plan.mounts.first(where: { $0.destination == "dev" }), dev.options.set.contains(.readOnly),
             case .fileSystem = dev.source
         {
