@@ -46,6 +46,7 @@ let package = Package(
         .systemLibrary(name: "CSQLite"),
         .systemLibrary(name: "CCompression"),
         .systemLibrary(name: "CCrypto"),
+        .systemLibrary(name: "CCrypt"),
         .target(name: "CTLS"),
 
         // Rooms without Foundation, NIO or concurrency
@@ -67,7 +68,9 @@ let package = Package(
         room("Networks", ["State", "Linux", "JSON", "Model"]),
         // HTTP/1.1 on blocking sockets, plain or TLS; names to addresses: never in the fully static programs (decision 9)
         room("HTTP", ["CTLS", "Linux", "Model"], link: ["-l:libssl.a", "-l:libcrypto.a"]),
-        room("Registry", ["HTTP", "Images", "Archive", "State", "Linux", "JSON", "Model"]),
+        room(
+            "Registry", ["CCrypt", "CCrypto", "HTTP", "Images", "Archive", "State", "Linux", "JSON", "Model"],
+            link: ["-l:libcrypt.a"]),
         room("Engine", ["Registry", "HTTP", "Images", "Networks", "Logs", "State", "Archive", "Linux", "JSON", "Model", log]),
         room("API", ["Engine", "Linux", "JSON", "Model", log] + nio),
         room("Daemon", ["API", "Engine", "Registry", "HTTP", "Images", "Networks", "State", "Linux", "JSON", "Model", log] + nio),

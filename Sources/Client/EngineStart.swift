@@ -1,6 +1,12 @@
 import Linux
 import Model
 
+/// The program `skiffd`, for commands that become it.
+package enum EngineProgram {
+    /// Beside our own binary, or in PATH.
+    package static var path: String? { EngineStart.program() }
+}
+
 /// Starts `skiffd` where none answers at the default place. Several clients at once start one: a lock decides.
 struct EngineStart {
     let endpoint: Endpoint

@@ -3,9 +3,13 @@ import Engine
 import Linux
 import Logging
 import Model
+import Registry
 
 /// `skiffd`. Answers the process's exit code: 0, 1 when it could not start, 125 for a command line that makes no sense.
 public func daemonMain() -> Int32 {
+    if CommandLine.arguments.dropFirst().first == "registry" {
+        return registryMain(Array(CommandLine.arguments.dropFirst(2)))
+    }
     let options: DaemonOptions
     do {
         switch try DaemonOptions.parse(Array(CommandLine.arguments.dropFirst())) {

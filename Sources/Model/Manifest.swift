@@ -89,6 +89,8 @@ public struct ImageIndex: Sendable, Equatable {
     public var mediaType: String
     public var manifests: [ContentDescriptor]
     public var annotations: [String: String] = [:]
+    public var artifactType: String?
+    public var subject: ContentDescriptor?
 
     public init(mediaType: String = MediaType.ociIndex, manifests: [ContentDescriptor]) {
         self.mediaType = mediaType
@@ -171,6 +173,8 @@ private struct ManifestDraft {
             }
             var index = ImageIndex(mediaType: type ?? MediaType.ociIndex, manifests: manifests)
             index.annotations = annotations
+            index.artifactType = artifactType
+            index.subject = subject
             return .index(index)
         }
         guard let config, let layers else {
@@ -279,7 +283,9 @@ extension ImageIndex: JSONWritable {
         writer.object { writer in
             writer.member("schemaVersion", 2)
             writer.member("mediaType", mediaType)
+            writer.member("artifactType", ifPresent: artifactType)
             writer.member("manifests", manifests)
+            writer.member("subject", ifPresent: subject)
             if !annotations.isEmpty { writer.member("annotations", annotations) }
         }
     }

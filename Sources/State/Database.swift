@@ -71,6 +71,14 @@ public final class Database: Sendable {
         }
     }
 
+    /// As `sync()`, for threads that may block.
+    public func syncBlocking() throws {
+        let code = connection.withLock { $0.log }.sync()
+        guard code == SQLITE_OK else {
+            throw Fault(.system, "cannot write the state to the disk (sqlite code \(code))")
+        }
+    }
+
     private func syncWaiting() {
         while true {
             let batch = commits.withLock { commits in

@@ -13,7 +13,7 @@ import Testing
         "JSON": [], "Model": [], "Linux": ["CKernel"],
         "Logs": ["Linux"], "Runtime": ["Linux"], "Shim": ["Runtime", "Logs", "Linux"],
         "Archive": ["Linux", "CCompression", "CCrypto"], "State": ["CSQLite"], "Images": ["Archive", "State", "Linux"],
-        "HTTP": ["CTLS", "Linux"], "Registry": ["HTTP", "Images", "Archive", "State", "Linux"],
+        "HTTP": ["CTLS", "Linux"], "Registry": ["CCrypt", "CCrypto", "HTTP", "Images", "Archive", "State", "Linux"],
         "Networks": ["State", "Linux"],
         "Engine": ["Registry", "HTTP", "Images", "Networks", "Logs", "State", "Archive", "Linux"],
         "API": ["Engine", "Linux"], "Daemon": ["API", "Engine", "Registry", "HTTP", "Images", "Networks", "State", "Linux"],
@@ -71,7 +71,7 @@ import Testing
     @Test(arguments: allowed.keys.sorted()) func aRoomImportsOnlyWhatTheHouseAllows(_ room: String) {
         let files = Self.sources(room)
         #expect(!files.isEmpty, "room \(room) has no sources: is it still called so?")
-        let rooms = Set(Self.allowed.keys).union(["CKernel", "CSQLite", "CCompression", "CCrypto", "CTLS"])
+        let rooms = Set(Self.allowed.keys).union(["CKernel", "CSQLite", "CCompression", "CCrypto", "CCrypt", "CTLS"])
         for file in files {
             for module in Self.imports(file) {
                 if rooms.contains(module) {

@@ -20,6 +20,7 @@ package struct CommandTable: Sendable {
             LifecycleCommands.prune, ImageChangeCommands.prune, DiskUsageCommand.command, CheckCommand.command,
             SystemCommands.prune,
             NetworkCommands.list,
+            RegistryCommands.serve, RegistryCommands.check,
             VolumeCommands.list, VolumeCommands.create, VolumeCommands.remove, VolumeCommands.prune,
             InspectCommand.of("container", "Display detailed information on one or more containers", completes: .containers),
             InspectCommand.of("image", "Display detailed information on one or more images", completes: .images),
@@ -29,7 +30,7 @@ package struct CommandTable: Sendable {
         ] + MissingCommands.all,
         nouns: [
             Noun("container", "Manage containers"), Noun("image", "Manage images"), Noun("network", "Manage networks"),
-            Noun("system", "Manage Skiff"), Noun("volume", "Manage volumes"),
+            Noun("registry", "Run a registry"), Noun("system", "Manage Skiff"), Noun("volume", "Manage volumes"),
         ])
 
     package init(commands: [Command], nouns: [Noun]) {

@@ -16,6 +16,8 @@ public final class Channel: @unchecked Sendable {
 
     /// Milliseconds for which nothing may move before `timedOut` is thrown; each byte begins them anew.
     public var idleTimeout: Int
+    /// An instant of the monotonic clock, in nanoseconds, after which every wait is over, whatever moved.
+    public var deadline: Int64?
     /// Ends every wait.
     public var cancellation: WireCancellation?
     /// TLS: the connection ended without the word that it ends: an attacker may have cut it.
@@ -206,7 +208,9 @@ public final class Channel: @unchecked Sendable {
     }
 
     private func wait(output: Bool, limit: Int) throws -> Bool {
-        try Self.wait(socket.raw, output: output, limit: limit, cancellation: cancellation)
+        var limit = limit
+        if let deadline { limit = min(limit, Int((deadline - Clock.monotonic) / 1_000_000)) }
+        return try Self.wait(socket.raw, output: output, limit: limit, cancellation: cancellation)
     }
 
     /// In slices, so that a cancellation is seen without a second descriptor to wait for.
@@ -237,6 +241,8 @@ extension Channel {
                 throw WireFault(.cut, "the connection ended in the midst of a head")
             }
             if head.isEmpty, byte == 0x0D || byte == 0x0A { continue }
+            // a TLS handshake on a plain port must not wait for an end that never comes
+            if head.isEmpty, !HeadParser.isToken(byte) { throw HeadParser.malformed("the beginning of a message") }
             head.append(byte)
             if byte == 0x0A, head.count >= 4, head.suffix(4).elementsEqual([0x0D, 0x0A, 0x0D, 0x0A]) { return head }
             guard head.count < limits.head else { throw WireFault(.tooLarge, "a head of more than \(limits.head) bytes") }
