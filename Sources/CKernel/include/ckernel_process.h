@@ -34,10 +34,14 @@ int skiff_wait_pid(int pid, int no_hang, int *status, int *by_signal);
 int skiff_ended_child(void);
 /// The pid of a pidfd (/proc/self/fdinfo); -1 when it cannot be told.
 int skiff_pidfd_pid(int pidfd);
-/// Begins to make a network namespace in a helper process; its pid, -1. `descriptor` is the helper's until `skiff_network_end`, then
-/// the namespace or -1. For callers with one thread, one at a time.
-int skiff_network_begin(int *descriptor);
-int skiff_network_end(int helper);
+/// Begins a helper process that reads the table of mounts; its pid, -1. For callers with one thread, one at a time.
+int skiff_forerunner_begin(void);
+/// The size of /proc/self/mountinfo and where it is; -1 when it cannot be had from the helper.
+long skiff_forerunner_mounts(const char **bytes);
+/// Orders a network namespace.
+void skiff_forerunner_network(void);
+/// Waits for the helper's end. The network namespace, or -1.
+int skiff_forerunner_end(int helper);
 int skiff_prlimit(int pid, int resource, uint64_t soft, uint64_t hard);
 int skiff_getrlimit(int resource, uint64_t *soft, uint64_t *hard);
 int skiff_sethostname(const char *name, size_t count);

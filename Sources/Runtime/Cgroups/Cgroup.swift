@@ -79,15 +79,12 @@ struct CgroupPlace: Equatable {
         guard !text.utf8.contains(0), !text.utf8.contains(0x0A) else {
             throw Fault(.invalid, "linux.cgroupsPath contains a NUL or a line break", subject: text)
         }
-        var parts: [Substring] = []
-        for part in text.split(separator: "/") where part != "." {
-            if part == ".." { _ = parts.popLast() } else { parts.append(part) }
-        }
-        guard !parts.isEmpty else {
+        let normal = MountPlan.normal(text)
+        guard !normal.isEmpty else {
             throw Fault(
                 .invalid, "linux.cgroupsPath \(text) names the root cgroup, which is not the container's", subject: text)
         }
-        path = "/" + parts.joined(separator: "/")
+        path = "/" + normal
         isAbsolute = text.hasPrefix("/")
     }
 

@@ -2,11 +2,13 @@ import Linux
 import Model
 
 extension CgroupLayout {
-    /// What this machine has. Reads /proc/self/mountinfo and /proc/self/cgroup once, and the controllers of a v2 mount.
-    public static func detect() throws -> CgroupLayout {
+    /// What this machine has. Reads /proc/self/mountinfo, unless somebody has, and /proc/self/cgroup once, and the controllers of a v2
+    /// mount.
+    public static func detect(mounts: [UInt8]? = nil) throws -> CgroupLayout {
         do {
             var layout = parse(
-                mounts: try CgroupFile.read("/proc/self/mountinfo"), memberships: try CgroupFile.read("/proc/self/cgroup"))
+                mounts: try mounts ?? CgroupFile.read("/proc/self/mountinfo"),
+                memberships: try CgroupFile.read("/proc/self/cgroup"))
             for index in layout.hierarchies.indices where layout.hierarchies[index].isUnified {
                 let path = layout.hierarchies[index].mountPoint + "/cgroup.controllers"
                 let text = (try? CgroupFile.text(path)) ?? ""

@@ -6,7 +6,8 @@ import Model
 public func createContainer(_ request: ContainerRequest) throws -> CreatedContainer {
     try StateFolder.check(request.id)
     // The longest single piece of work is begun before all else.
-    let network = NamespacePlan.wantsNetworkAhead(request.spec.linux) ? NetworkAhead() : nil
+    let network = NamespacePlan.wantsNetworkAhead(request.spec.linux) ? request.forerunner : nil
+    network?.beginNetwork()
     let plan = try ContainerPlan(request)
     let folder = request.stateRoot.map { StateFolder(root: $0) }
     try folder?.claim(request.id)
@@ -22,7 +23,7 @@ final class ContainerCreation {
     private let request: ContainerRequest
     private let plan: ContainerPlan
     private let folder: StateFolder?
-    private let network: NetworkAhead?
+    private let network: Forerunner?
     // What there is to undo.
     private var cgroup: Cgroup?
     private var madeCgroup = false
@@ -34,7 +35,7 @@ final class ContainerCreation {
     private var console: Descriptor?
     private var rootMount: Descriptor?
 
-    init(request: ContainerRequest, plan: ContainerPlan, folder: StateFolder?, network: NetworkAhead?) {
+    init(request: ContainerRequest, plan: ContainerPlan, folder: StateFolder?, network: Forerunner?) {
         self.request = request
         self.plan = plan
         self.folder = folder
@@ -56,6 +57,8 @@ final class ContainerCreation {
         _ = consume far
         if let network { try send(network, channel.raw) }
         if isLate { try sendCgroup(channel.raw) }
+        let startsAtOnce = startsAtOnce
+        if startsAtOnce { try tell(channel.raw, InitMessage.go) }
         let state = try prepareState()
         let devices = plan.linux.netDevices
         // A namespace that is joined by path is the child's own only when it has come so far.
@@ -68,6 +71,7 @@ final class ContainerCreation {
         guard let pidfd else { throw Fault(.system, "the container's process has no descriptor") }
         var created = CreatedContainer(
             state: state, pidfd: try Processes.duplicate(pidfd.raw, atLeast: 3), channel: channel)
+        created.hasLeave = startsAtOnce
         created.ptyMaster = console.take()
         created.rootMount = rootMount.take()
         created.context = StartContext(
@@ -102,7 +106,7 @@ final class ContainerCreation {
     }
 
     private func locateCgroup() throws {
-        let layout = try CgroupLayout.detect()
+        let layout = try CgroupLayout.detect(mounts: request.forerunner?.mounts())
         if layout.mode == .absent {
             guard plan.linux.resources == nil else {
                 throw Fault(.unsupported, "linux.resources: no cgroup file system is mounted: mount cgroup2 at /sys/fs/cgroup")
@@ -120,14 +124,24 @@ final class ContainerCreation {
             && !plan.namespaces.needsProcessBetween(hasTimeOffsets: plan.timeOffsets != nil)
     }
 
+    /// Told to go beforehand the process needs not wait for this one; nothing may be left to do for it when it is ready.
+    private var startsAtOnce: Bool {
+        let process = plan.process
+        return request.startsAtOnce && !request.startsByFIFO && !request.wantsRootMount && !process.terminal
+            && plan.spec.hooks == nil && plan.linux.netDevices.isEmpty && !plan.namespaces.has(.user)
+            && process.oomScoreAdjustment == nil && process.scheduling == nil && process.ioClass == nil
+            && !plan.namespaces.needsProcessBetween(hasTimeOffsets: plan.timeOffsets != nil)
+            && !(cgroup?.isMadeBySystemd ?? false)
+    }
+
     private func makeUnifiedCgroup() throws -> CgroupEntrance {
         guard let entrance = try cgroup?.createUnifiedAhead() else { return CgroupEntrance(folder: nil, procs: nil, tasks: []) }
         madeUnified = true
         return entrance
     }
 
-    private func send(_ network: NetworkAhead, _ channel: CInt) throws {
-        if let made = network.take() {
+    private func send(_ network: Forerunner, _ channel: CInt) throws {
+        if let made = network.takeNetwork() {
             try tell(channel, InitMessage.network, [made.raw])
         } else {
             try tell(channel, InitMessage.network)

@@ -65,6 +65,11 @@ public struct ContainerRequest: Sendable {
     /// The container waits for another process to start it (`create` and `start` of the command line): its init opens a
     /// FIFO in the state folder. Without it only `CreatedContainer.start` can.
     public var startsByFIFO = false
+    /// Nobody waits for the moment between creation and start: the process may begin as soon as it is ready. `start` is called
+    /// nevertheless, and says whether it could be executed.
+    public var startsAtOnce = false
+    /// A helper that was begun before; the caller of `createContainer` has one thread then.
+    public var forerunner: Forerunner?
     public var report = Reporter.silent
 
     public init(id: String, bundle: String, spec: OCI.Spec, stateRoot: String?, root: RootSource, io: ProcessIO) {

@@ -14,6 +14,8 @@ public struct CreatedContainer: ~Copyable {
     /// The control channel to the waiting init; closed by `start`.
     var channel: Descriptor?
     var context = StartContext()
+    /// The init was told to go already.
+    var hasLeave = false
 
     init(state: ContainerState, pidfd: consuming Descriptor, channel: consuming Descriptor) {
         self.state = state
@@ -29,7 +31,7 @@ public struct CreatedContainer: ~Copyable {
     /// A fault (`commandNotFound`, `commandNotExecutable` …) means that the init has ended; the caller destroys the container.
     public mutating func start() throws {
         guard let channel = channel.take() else { throw Fault(.conflict, "container \(state.id) was started already") }
-        try Sockets.send(channel.raw, [InitMessage.go])
+        if !hasLeave { try Sockets.send(channel.raw, [InitMessage.go]) }
         try context.follow(channel.raw, state: state, pidfd: pidfd.raw)
         context.runPoststart(state)
     }

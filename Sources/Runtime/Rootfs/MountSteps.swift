@@ -175,11 +175,11 @@ extension RootFolder {
             try Files.makeFolder(piece.folder, mode: 0o755, at: base.raw)
             let place = try Files.openInside(base.raw, piece.folder, [.path, .directory], resolve: [.beneath, .noSymlinks])
             let mount = try cgroupMount(piece, plan, context)
-            try finishCgroup(mount.raw, plan)
             try Mounts.attach(mount.raw, onto: place.raw)
             for link in piece.links { try Files.link(link, to: piece.folder, at: base.raw) }
         }
-        if plan.options.set.contains(.readOnly) { try Mounts.change(base.raw, set: .readOnly) }
+        // Once for all of them, the tmpfs included.
+        try Mounts.change(base.raw, set: plan.options.set, propagation: .slave, recursive: true)
     }
 
     private borrowing func cgroupMount(_ piece: CgroupMount, _ plan: MountPlan, _ context: RootContext) throws -> Descriptor {

@@ -16,7 +16,9 @@ enum CreateCommand {
         let options = try options(arguments)
         let id = try options.onlyOperand("create")
         try SealedCopy.enter()
+        let forerunner = Forerunner()
         var request = try request(id, options, context)
+        request.forerunner = forerunner
         request.startsByFIFO = true
         let console = try consoleSocket(options, request, isDetached: true)
         var container = try createContainer(request)
@@ -31,7 +33,11 @@ enum CreateCommand {
         let options = try options(arguments)
         let id = try options.onlyOperand("run")
         try SealedCopy.enter()
-        let request = try request(id, options, context)
+        let forerunner = Forerunner()
+        var request = try request(id, options, context)
+        request.forerunner = forerunner
+        request.startsAtOnce =
+            ["console-socket", "pidfd-socket", "pid-file"].allSatisfy { (options.value($0) ?? "").isEmpty }
         let isDetached = options.has("detach")
         let console = try consoleSocket(options, request, isDetached: isDetached)
         let foreground = isDetached ? nil : try ForegroundProcess()
