@@ -80,18 +80,38 @@ extension ImageStore {
     ) async throws -> ImageRecord {
         let leases = LayerLeases()
         defer { leases.release() }
-        let places = try await withThrowingTaskGroup(of: (Int, NewLayer).self) { group in
-            for (index, descriptor) in image.manifest.layers.enumerated() {
-                let diffID = config.diffIDs[index]
+        var places: [Int: NewLayer] = [:]
+        var missing: [Int] = []
+        for (index, descriptor) in image.manifest.layers.enumerated() {
+            if let known = try known(descriptor, config.diffIDs[index], hold) {
+                places[index] = known
+                progress(index, .exists)
+            } else {
+                missing.append(index)
+                progress(index, .waiting)
+            }
+        }
+        let wanted = missing
+        let fetched = try await withThrowingTaskGroup(of: (Int, NewLayer).self) { group in
+            var next = wanted.makeIterator()
+            func add() {
+                guard let index = next.next() else { return }
                 group.addTask { [self] in
-                    let layer = try await layer(descriptor, diffID, hold, leases, fetcher) { progress(index, $0) }
+                    let layer = try await layer(image.manifest.layers[index], config.diffIDs[index], leases, fetcher) {
+                        progress(index, $0)
+                    }
                     return (index, layer)
                 }
             }
+            for _ in 0..<fetches.width { add() }
             var found: [Int: NewLayer] = [:]
-            for try await (index, layer) in group { found[index] = layer }
+            while let (index, layer) = try await group.next() {
+                found[index] = layer
+                add()
+            }
             return found
         }
+        places.merge(fetched) { $1 }
         var new = try NewImage(
             configBytes: image.configBytes, layers: image.manifest.layers.indices.compactMap { places[$0] })
         new.manifest = NewManifest(
@@ -106,23 +126,29 @@ extension ImageStore {
         return try self.image(new.id)
     }
 
-    private func layer(
-        _ descriptor: ContentDescriptor, _ diffID: Digest, _ hold: StoreLease, _ leases: LayerLeases,
-        _ fetcher: @escaping @Sendable () -> any ContentFetcher, _ progress: @escaping @Sendable (LayerStage) -> Void
-    ) async throws -> NewLayer {
+    /// A layer that is here with just these bytes.
+    private func known(_ descriptor: ContentDescriptor, _ diffID: Digest, _ hold: StoreLease) throws -> NewLayer? {
         let known = try database.write { transaction in
             let known = (try transaction.layer(diff: diffID), try transaction.blob(descriptor.digest))
             if let layer = known.0 { try hold.hold(layer, in: transaction) }
             if let blob = known.1 { try hold.hold(blob, in: transaction) }
             return known
         }
-        if let row = known.0, known.1?.diffID == diffID, exists(layout.layerDiff(row.tree)) {
-            progress(.exists)
-            let blob = NewBlob(
-                digest: descriptor.digest, size: descriptor.size, mediaType: descriptor.mediaType, file: nil, diffID: diffID)
-            return NewLayer(place: .stored(row), blob: blob)
+        if let blob = known.1, blob.size != descriptor.size {
+            throw Fault(
+                .invalid, "layer \(descriptor.digest) has \(blob.size) bytes, and its manifest says \(descriptor.size)",
+                subject: descriptor.digest.description)
         }
-        progress(.waiting)
+        guard let row = known.0, known.1?.diffID == diffID, exists(layout.layerDiff(row.tree)) else { return nil }
+        let blob = NewBlob(
+            digest: descriptor.digest, size: descriptor.size, mediaType: descriptor.mediaType, file: nil, diffID: diffID)
+        return NewLayer(place: .stored(row), blob: blob)
+    }
+
+    private func layer(
+        _ descriptor: ContentDescriptor, _ diffID: Digest, _ leases: LayerLeases,
+        _ fetcher: @escaping @Sendable () -> any ContentFetcher, _ progress: @escaping @Sendable (LayerStage) -> Void
+    ) async throws -> NewLayer {
         let fetched = try await fetch(descriptor, leases, fetcher, progress)
         guard fetched.place.diffID == diffID else {
             throw Fault(

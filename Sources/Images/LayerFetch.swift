@@ -14,8 +14,11 @@ struct FetchedLayer: Sendable {
 final class LayerFetches: Sendable {
     private let running = Monitor([Digest: LayerFetch]())
     private let slots = FetchSlots()
+    private let most = Monitor(4)
 
-    func setWidth(_ width: Int) { slots.setWidth(width) }
+    /// Contents that one pull fetches at the same time. A pull whose registry stalls does not hold up others.
+    var width: Int { most.update { $0 } }
+    func setWidth(_ width: Int) { most.update { $0 = max(1, width) } }
 
     /// Takes part in the fetch of a content, which begins when nobody else has it under way.
     func join(_ descriptor: ContentDescriptor, _ store: ImageStore, _ fetcher: @Sendable () -> any ContentFetcher) -> LayerLease
@@ -83,22 +86,21 @@ final class LayerLeases: Sendable {
     func release() { for lease in list.update({ $0 }) { lease.release() } }
 }
 
-/// Threads that fetch: as many at a time as the settings say, the others wait in order.
+/// Threads that fetch: so many at a time whatever is asked for, the others wait in order.
 final class FetchSlots: Sendable {
+    private static let width = 48
+
     private struct State {
-        var width = 4
         var running = 0
         var waiting: [@Sendable () -> Void] = []
     }
 
     private let state = Monitor(State())
 
-    func setWidth(_ width: Int) { state.update { $0.width = max(1, width) } }
-
     /// Runs `body` on a thread of its own when it is its turn.
     func run(_ body: @escaping @Sendable () -> Void) {
         let now = state.update { state -> Bool in
-            if state.running < state.width {
+            if state.running < Self.width {
                 state.running += 1
                 return true
             }
@@ -395,7 +397,7 @@ private final class ReceivedContent: ByteSource {
 // MARK: Files of what was partly received
 
 extension ImageStore {
-    /// Contents that are fetched at the same time.
+    /// Contents that one pull fetches at the same time.
     public func setDownloads(_ width: Int) { fetches.setWidth(width) }
 
     /// Bytes that are here already.

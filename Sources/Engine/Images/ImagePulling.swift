@@ -86,6 +86,8 @@ private struct ImagePull: Sendable {
         let before = reference.digest == nil ? try? store.resolve(reference.description).id : nil
         let display = LayerDisplay(resolved.manifest.layers, board)
         let record = try await store.pull(image, caller: caller, fetcher: session.fetcher, progress: display.show)
+        try? store.remember(
+            resolved.manifest.layers.map(\.digest), in: reference.path, of: reference.domain)
         service.publish("pull", reference.familiar, name: reference.familiarName)
         finish(reference, resolved.top.digest, isNew: record.id != before)
     }

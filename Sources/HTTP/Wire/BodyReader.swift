@@ -35,7 +35,7 @@ extension BodyFraming {
             return .chunked
         }
         guard let text = lengths.first else { return nil }
-        guard lengths.count == 1, !text.isEmpty, text.utf8.count <= 18, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+        guard lengths.count == 1, !text.isEmpty, text.utf8.count <= 19, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
             let length = Int64(text)
         else { throw WireFault(.malformed, "the body's length is ambiguous") }
         return length == 0 ? .empty : .length(length)

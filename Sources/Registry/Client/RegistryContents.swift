@@ -65,7 +65,7 @@ extension RegistrySession {
         if let expected, expected != digest {
             throw Fault(.invalid, "manifest verification failed for digest \(expected): \(what) has \(digest)")
         }
-        if let said, said != digest, expected == nil {
+        if let said, said != digest, said.algorithm == digest.algorithm {
             throw Fault(.invalid, "manifest verification failed for digest \(said): \(what) has \(digest)")
         }
         // Types that say nothing leave it to the document.
