@@ -17,7 +17,7 @@ for page in docs/man/*.[1-9]; do [ -e "$page" ] && put 644 "$page" "$prefix/shar
 if [ -e Packaging/completions/skiff.bash ]; then put 644 Packaging/completions/skiff.bash "$prefix/share/bash-completion/completions/skiff"; fi
 if [ -e Packaging/completions/_skiff ]; then put 644 Packaging/completions/_skiff "$prefix/share/zsh/site-functions/_skiff"; fi
 if [ -e Packaging/completions/skiff.fish ]; then put 644 Packaging/completions/skiff.fish "$prefix/share/fish/vendor_completions.d/skiff.fish"; fi
-for unit in skiffd.service skiffd.socket; do
+for unit in skiffd.service skiffd.socket skiff-registry.service; do
   if [ "${remove:-}" = 1 ]; then rm -f "$unitdir/$unit"; continue; fi
   mkdir -p "$unitdir"
   sed "s|@BINDIR@|${PREFIX:-/usr/local}/bin|g" "Packaging/systemd/$unit" >"$unitdir/$unit"
