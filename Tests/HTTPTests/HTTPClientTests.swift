@@ -47,7 +47,7 @@ final class TestServer: Sendable {
 
     deinit { StreamSocket.end(listener.raw) }
 
-    func url(_ scheme: HTTPURL.Scheme = .http, host: String = "127.0.0.1", _ target: String = "/") -> HTTPURL {
+    func url(_ target: String = "/", scheme: HTTPURL.Scheme = .http, host: String = "127.0.0.1") -> HTTPURL {
         HTTPURL(scheme: scheme, host: host, port: port, target: target)
     }
 }
@@ -192,7 +192,7 @@ final class TestServer: Sendable {
         let server = try TestServer(tls: try authority.server(certificate)) { head in
             "HTTP/1.1 200 OK\r\nContent-Length: \(head.target.utf8.count)\r\n\r\n\(head.target)"
         }
-        let answer = try HTTPClient().send(HTTPRequest("GET", server.url(.https, host: host, "/x")), tls: client, cancellation: nil)
+        let answer = try HTTPClient().send(HTTPRequest("GET", server.url("/x", scheme: .https, host: host)), tls: client, cancellation: nil)
         return String(decoding: try answer.readAll(limit: 100), as: UTF8.self)
     }
 
