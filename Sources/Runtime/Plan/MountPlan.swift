@@ -99,7 +99,8 @@ struct MountPlan: Sendable {
     private static func plain(_ path: String) -> String? {
         let slash = UInt8(ascii: "/")
         var bytes = path.utf8[...]
-        guard bytes.popFirst() == slash, bytes.first != nil else { return nil }
+        guard bytes.popFirst() == slash else { return nil }
+        if bytes.isEmpty { return "" }
         var before = slash
         for byte in bytes {
             // a part that is empty, or begins with a dot

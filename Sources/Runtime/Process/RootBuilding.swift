@@ -62,8 +62,17 @@ extension InitProcess {
         return true
     }
 
+    /// Whether one path is the other, or lies below it; both as `MountPlan.normal` has them.
     private static func touches(_ path: String, _ other: String) -> Bool {
-        path == other || path.isEmpty || other.isEmpty || path.hasPrefix(other + "/") || other.hasPrefix(path + "/")
+        var left = path.utf8[...]
+        var right = other.utf8[...]
+        if left.isEmpty || right.isEmpty { return true }
+        while let byte = left.first, byte == right.first {
+            left = left.dropFirst()
+            right = right.dropFirst()
+        }
+        let slash = UInt8(ascii: "/")
+        return left.isEmpty ? right.isEmpty || right.first == slash : right.isEmpty && left.first == slash
     }
 
     /// A mount may depend on what is made meanwhile: sysfs and other file systems show the network namespace they were mounted in;
