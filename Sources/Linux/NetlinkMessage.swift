@@ -46,6 +46,8 @@ public struct NetlinkReply: Sendable, Equatable {
     public var type: UInt16
     public var flags: UInt16
     public var sequence: UInt32
+    /// Of the socket whose request this answers, or, in a notification, tells of.
+    public var port: UInt32 = 0
     public var payload: ArraySlice<UInt8>
 
     /// The messages of one datagram. A length that does not fit ends in EBADMSG.
@@ -58,7 +60,8 @@ public struct NetlinkReply: Sendable, Equatable {
             replies.append(
                 NetlinkReply(
                     type: bytes.native(at: at + 4) ?? 0, flags: bytes.native(at: at + 6) ?? 0,
-                    sequence: bytes.native(at: at + 8) ?? 0, payload: bytes[(at + 16)..<(at + length)]))
+                    sequence: bytes.native(at: at + 8) ?? 0, port: bytes.native(at: at + 12) ?? 0,
+                    payload: bytes[(at + 16)..<(at + length)]))
             at += min((length + 3) & ~3, bytes.endIndex - at)
         }
         return replies

@@ -46,6 +46,35 @@ public final class NetlinkSocket {
         setsockopt(descriptor.raw, level, option, &value, socklen_t(MemoryLayout<CInt>.size))
     }
 
+    /// Its address, by which notifications name who has changed something. getsockname(2)
+    public var port: UInt32 {
+        var address: (UInt16, UInt16, UInt32, UInt32) = (0, 0, 0, 0)
+        var size = socklen_t(12)
+        let raw = descriptor.raw
+        let code = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(raw, $0, &size) }
+        }
+        return code == 0 ? address.2 : 0
+    }
+
+    /// For poll(2).
+    public var raw: CInt { descriptor.raw }
+
+    /// Takes part in a multicast group (NETLINK_ADD_MEMBERSHIP): `events` has its messages. For a socket that asks nothing.
+    public func subscribe(_ group: CInt) throws {
+        var group = group
+        try kernel("setsockopt NETLINK_ADD_MEMBERSHIP") {
+            setsockopt(descriptor.raw, NetlinkSocket.levelNetlink, 1, &group, socklen_t(MemoryLayout<CInt>.size))
+        }
+    }
+
+    /// What has come; nil when there were more than the kernel keeps (ENOBUFS).
+    public func events() throws -> [NetlinkReply]? {
+        do { return try receive(waiting: false) ?? [] } catch let fault as KernelFault where fault.errno == ENOBUFS {
+            return nil
+        }
+    }
+
     /// Sends all requests in one datagram; the kernel answers each, also after one failed. The result is a fault, or nil, for each.
     public func results(_ messages: [NetlinkMessage]) throws -> [KernelFault?] {
         guard !messages.isEmpty else { return [] }

@@ -35,6 +35,22 @@ public struct TablesRequest: Sendable {
     /// Sent outside a batch, with `query`.
     public func get() -> NetlinkMessage { message(1, 0, "table \(table)") { $0.attribute(1, text: table) } }
 
+    /// All rules, with `dump`.
+    func rules() -> NetlinkMessage { message(7, 0, "rules of table \(table)") { $0.attribute(1, text: table) } }
+
+    /// Whether a message is a rule to be appended.
+    public static func isRule(_ message: NetlinkMessage) -> Bool { message.type == type(6) }
+
+    /// Whether a notification (group NFNLGRP_NFTABLES) tells that the table, or a chain, rule, set or element of it, is gone:
+    /// NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET, DELSETELEM. Each has the table's name as its attribute 1.
+    public func isLoss(_ event: NetlinkReply) -> Bool {
+        guard [2, 5, 8, 11, 14].map(Self.type).contains(event.type), event.payload.count >= 4 else { return false }
+        return (try? NetlinkAttributes(event.payload.dropFirst(4)))?.text(1) == table
+    }
+
+    /// NFNLGRP_NFTABLES
+    public static let changes: CInt = 7
+
     /// A chain that only others jump to.
     public func create(chain: String) -> NetlinkMessage {
         message(3, NetlinkMessage.flagCreate, "create chain \(chain)") { writer in
@@ -219,6 +235,9 @@ extension NetlinkSocket {
             return nil
         }
     }
+
+    /// Rules of all of the table's chains.
+    public func ruleCount(of table: TablesRequest) throws -> Int { try dump(table.rules()).count }
 
     /// Every table's.
     public func baseChains() throws -> [TablesBaseChain] {

@@ -91,6 +91,24 @@ final class Firewall {
             + socket.elements(of: FirewallRules.portsAt, in: rules.table).compactMap { PublishedPort($0, isEverywhere: false) }
     }
 
+    /// By which the kernel's notifications name our own changes.
+    var port: UInt32 { socket.port }
+
+    /// Puts the table back where somebody has taken it, or a part of it, away; true when that was so.
+    func mend() throws -> Bool {
+        if try isWhole() { return false }
+        try rebuild()
+        return true
+    }
+
+    private func isWhole() throws -> Bool {
+        guard try socket.note(of: rules.table) == FirewallRules.note,
+            try socket.ruleCount(of: rules.table) >= rules.ruleCount
+        else { return false }
+        let present = Set(try publishedPorts().map(\.key))
+        return ports.keys.allSatisfy { present.contains($0) }
+    }
+
     private func rebuild() throws {
         if let first = try socket.batch(rules.replacement(ports: ports.values)).first { throw first.fault }
     }

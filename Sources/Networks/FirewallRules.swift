@@ -59,6 +59,9 @@ package struct FirewallRules: Sendable {
         return messages + add(ports)
     }
 
+    /// How many rules the table has, whatever is published.
+    var ruleCount: Int { replacement(ports: []).count { TablesRequest.isRule($0) } }
+
     package func add(_ ports: some Collection<PublishedPort>) -> [NetlinkMessage] {
         table.add(ports.filter { $0.isEverywhere }.map { $0.element }, to: Self.portsAny)
             + table.add(ports.filter { !$0.isEverywhere }.map { $0.element }, to: Self.portsAt)

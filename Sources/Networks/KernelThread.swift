@@ -8,6 +8,7 @@ final class KernelThread: Sendable {
     private enum Job: Sendable {
         case change(@Sendable () throws -> Firewall.Change, CheckedContinuation<Void, any Error>)
         case replace([PublishedPort], CheckedContinuation<Void, any Error>)
+        case mend(@Sendable (Result<Bool, any Error>) -> Void)
         case statistics(String, CheckedContinuation<LinkStatistics?, Never>)
         case rediscover(ObjectID, Int32, NetworkRecord, CheckedContinuation<SandboxRecord?, Never>)
         case end(CheckedContinuation<Void, Never>)
@@ -37,6 +38,9 @@ final class KernelThread: Sendable {
             if !jobs.put(.replace(ports, continuation)) { continuation.resume(throwing: Self.closed) }
         }
     }
+
+    /// Puts the table back where it is not whole; tells on the thread whether it was not.
+    func mend(_ told: @escaping @Sendable (Result<Bool, any Error>) -> Void) { jobs.put(.mend(told)) }
 
     func statistics(of link: String) async -> LinkStatistics? {
         await withCheckedContinuation { continuation in
@@ -83,6 +87,7 @@ final class KernelThread: Sendable {
             case .change: break
             case .replace(let ports, let continuation):
                 continuation.resume(with: Result { try firewall?.replace(ports) })
+            case .mend(let told): told(Result { try firewall?.mend() ?? false })
             case .statistics(let link, let continuation):
                 continuation.resume(returning: try? route?.link(named: link)?.statistics)
             case .rediscover(let id, let pid, let network, let continuation):
@@ -117,7 +122,7 @@ final class KernelThread: Sendable {
 /// Carries a value that is not Sendable into the one thread that uses it from then on.
 ///
 /// Unchecked: put once before the thread starts, taken once by it.
-private final class Handover<Value>: @unchecked Sendable {
+final class Handover<Value>: @unchecked Sendable {
     private var value: Value?
     init(_ value: sending Value?) { self.value = value }
     func take() -> Value? {

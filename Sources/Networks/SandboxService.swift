@@ -18,6 +18,8 @@ public final class SandboxService: Sendable {
 
     private let pool: SandboxPool
     private let kernel: KernelThread
+    /// Nil without a firewall of ours, or where the kernel does not tell of changes.
+    private let watch: FirewallWatch?
     private let registry = SharedRegistry()
 
     /// Makes or finds bridge, sysctls, addresses and table. Call `restore` next, before `acquire`: until then the pool stays
@@ -43,15 +45,31 @@ public final class SandboxService: Sendable {
             let firewall = try Firewall(rules)
             BridgeNetwork.enableLoopbackPublishing(bridge.record.bridge, warn: warn)
             if let obstacle = firewall.foreignObstacle() { warn(obstacle) }
-            kernel = try KernelThread(firewall)
+            let port = firewall.port
+            let thread = try KernelThread(firewall)
+            kernel = thread
+            watch = try? FirewallWatch(rules.table, ownPort: port) {
+                thread.mend { Self.tell($0, table: configuration.table, warn: warn) }
+            }
         } catch {
             let reason = "nf_tables is missing in this kernel, or refuses us (\(error))"
             warn("\(reason): containers reach this host and one another only, and no port can be published")
             obstacle = reason
             kernel = try KernelThread(nil)
+            watch = nil
         }
         firewallObstacle = obstacle
         pool = try SandboxPool(bridge, configuration, warn: warn)
+    }
+
+    private static func tell(_ mended: Result<Bool, any Error>, table: String, warn: @Sendable (String) -> Void) {
+        switch mended {
+        case .success(false): return
+        case .success(true):
+            warn("table \(table) of nf_tables, or a part of it, was removed by another program: it has been put back")
+        case .failure(let error):
+            warn("table \(table) of nf_tables was removed by another program and cannot be put back: \(error)")
+        }
     }
 
     private static func named<T>(_ words: String, _ body: () throws -> T) throws -> T {
@@ -181,6 +199,7 @@ public final class SandboxService: Sendable {
     /// Ends the threads and drops what was prepared ahead. Bridge, rules and sandboxes in use stay.
     public func shutdown() async {
         pool.close()
+        watch?.close()
         await kernel.close()
     }
 }

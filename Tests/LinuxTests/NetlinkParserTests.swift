@@ -96,6 +96,18 @@ import Testing
             }
         }
     }
+
+    @Test func notificationsThatTellOfALossOfOurTable() throws {
+        // Notifications look as requests do, NFT_MSG_DELTABLE (2) and NFT_MSG_NEWTABLE (0) among them.
+        let ours = TablesRequest(table: "skiff")
+        func event(_ message: NetlinkMessage) throws -> NetlinkReply {
+            try #require(try NetlinkReply.parse(message.bytes(sequence: 7)[...]).first)
+        }
+        #expect(ours.isLoss(try event(ours.delete())))
+        #expect(!ours.isLoss(try event(TablesRequest(table: "skiff-test0").delete())))
+        #expect(!ours.isLoss(try event(ours.create(note: "skiff 1"))))
+        #expect(!ours.isLoss(try event(ours.append([], to: "forward"))))
+    }
 }
 
 /// The same numbers on every run.

@@ -147,6 +147,31 @@ import TestSupport
         await service.shutdown()
     }
 
+    /// users-ask 3: a firewall that loads its rules anew takes everybody's away.
+    @Test(.enabled(if: hasTables, Self.reason)) func whatOthersFlushComesBackByItself() async throws {
+        let scene = try NetworkScene()
+        let service = try await scene.started()
+        let first = try await SceneContainer(service, "first", ports: [.port(8080, 80)])
+        let server = try EchoServer(first.thread, 80)
+        let table = TablesRequest(table: "skiff")
+        for round in 1...2 {
+            let start = monotonic()
+            try scene.host.run { _ = try NetlinkSocket(.netfilter).batch([table.delete()]) }
+            #expect(eventually(timeout: 5) { (try? scene.elements("ports_any")) == 1 }, "round \(round)")
+            #expect(monotonic() - start < (round == 1 ? 1.5 : 4))
+            #expect(
+                try scene.fromNeighbour(NetworkScene.hostAddress, 8080) == .answered(seenAs: NetworkScene.neighbourAddress))
+        }
+        #expect(scene.warnings.withLock { $0.filter { $0.contains("has been put back") }.count } == 2)
+        // Our own changes are none of others'.
+        let second = try await SceneContainer(service, "second", ports: [.port(8081, 80)])
+        await service.release(second.lease.record.id)
+        try await Task.sleep(for: .milliseconds(600))
+        #expect(scene.warnings.withLock { $0.filter { $0.contains("has been put back") }.count } == 2)
+        withExtendedLifetime(server) {}
+        await service.shutdown()
+    }
+
     @Test(.enabled(if: hasTables, Self.reason)) func fiftyAtOnceAreAllDifferentAndWork() async throws {
         let scene = try NetworkScene()
         let service = try await scene.started(warm: 4)
