@@ -25,6 +25,7 @@ extension Container {
                 joined: spaces.joined, initPath: nil)
             if description.host.useInit == true { input.initPath = core.configuration.runtimeBinary }
             input.apparmor = apparmor
+            input.sharedMemory = spaces.sharedMemory
             let spec = try SpecBuilder(input).build()
             var config = ShimConfig(
                 id: id, rootfs: .overlay(lower: image.layers, upper: folder + "/upper", work: folder + "/work"))
@@ -89,6 +90,8 @@ extension Container {
         var held: [HeldDescriptor] = []
         /// The folder of the container whose network files are shared.
         var filesFolder: String?
+        /// /dev/shm of the container whose IPC namespace is joined.
+        var sharedMemory: String?
     }
 
     private func joinedNamespaces(_ description: ContainerDescription) throws -> JoinedSpaces {
@@ -124,10 +127,24 @@ extension Container {
         }
         try join(.pid, host.pidMode, "pid")
         try join(.ipc, host.ipcMode, "ipc")
+        spaces.sharedMemory = try sharedMemory(host.ipcMode ?? "")
         try join(.uts, host.utsMode, "uts")
         if host.utsMode == "host" { spaces.hostname = hostName() }
         if host.cgroupnsMode == "host" { spaces.joined[.cgroup] = .some(nil) }
         return spaces
+    }
+
+    /// Docker's condition: who shares must have said so.
+    private func sharedMemory(_ mode: String) throws -> String? {
+        guard mode.hasPrefix("container:") else { return nil }
+        let donor = try core.registry.resolve(String(mode.dropFirst(10)))
+        let shares = donor.snapshot.description.host.ipcMode ?? ""
+        guard shares == "shareable" || shares == "host" || shares.hasPrefix("container:") else {
+            throw Fault(
+                .invalid, "container \(donor.id): non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+                subject: mode)
+        }
+        return donor.snapshot.status.running.map { "/proc/\($0.pid)/root/dev/shm" }
     }
 
     private func openNamespace(of reference: String, _ file: String) throws -> HeldDescriptor {

@@ -86,7 +86,7 @@ struct MountPlan: Sendable {
             throw Fault(.invalid, "\(place).options: \(options.data[0]) means nothing to a bind mount")
         }
         do {
-            let clone = try Mounts.clone(path, recursive: options.isRecursiveBind)
+            let clone = try ForeignMount.clone(path) ?? Mounts.clone(path, recursive: options.isRecursiveBind)
             let kind = try Files.status(of: clone.raw).kind
             return .bind(SharedDescriptor(clone), isFolder: kind == .folder)
         } catch let fault as KernelFault {

@@ -15,6 +15,8 @@ struct SpecInput: Sendable {
     /// The folder of another container's /dev/shm; nil makes one.
     var initPath: String?
     var apparmor = AppArmorStanding.absent
+    /// /dev/shm of the container whose IPC namespace is joined.
+    var sharedMemory: String?
 }
 
 /// Turns what `docker run` can say into the runtime's specification.
@@ -235,6 +237,11 @@ struct SpecBuilder {
         } else if ipc == "host" {
             // mqueue belongs to the namespace, which is the host's here; the host's /dev/shm is a mount of its own.
             mounts.append(bind("/dev/shm"))
+        } else if let sharedMemory = input.sharedMemory {
+            mounts.append(
+                OCI.Mount(
+                    destination: "/dev/shm", type: "bind", source: sharedMemory,
+                    options: ["bind", "rw", "nosuid", "noexec", "nodev", "rprivate"]))
         } else {
             let size = host.shmSize.flatMap { $0 > 0 ? $0 : nil } ?? 64 << 20
             mounts.append(
