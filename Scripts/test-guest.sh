@@ -32,4 +32,4 @@ unshare --mount --net --ipc --propagation private sh -c 'ip link set lo up; exec
   /opt/skiff/skiffPackageTests.xctest --testing-library swift-testing --filter "$(cat /share/filter)" --no-parallel
 G
 printf '%s' "${FILTER:-^Integration\.}" >"$share/filter"
-TIMEOUT=${TIMEOUT:-1800} Scripts/guest/run-guest.sh "$guest" -m 3G -s "$share" 'bash /share/go.sh'
+TIMEOUT=${TIMEOUT:-3600} Scripts/guest/run-guest.sh "$guest" -m 3G -s "$share" 'bash /share/go.sh'

@@ -7,11 +7,13 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -44,16 +46,41 @@ int skiff_execveat(int folder, const char *path, char *const *arguments, char *c
     return (int)syscall(SYS_execveat, folder, path, arguments, environment, flags);
 }
 
+static void close_one(unsigned number, unsigned flags) {
+    if (flags & 4 /* CLOSE_RANGE_CLOEXEC */) fcntl((int)number, F_SETFD, FD_CLOEXEC); else close((int)number);
+}
+
+// The open ones by the kernel's own list; -1 where no procfs is at /proc. Closing does not disturb the listing: its offset is the
+// descriptor's number.
+static int close_listed(unsigned first, unsigned last, unsigned flags) {
+    struct entry { uint64_t inode; int64_t offset; unsigned short length; unsigned char type; char name[]; };
+    struct statfs status;
+    _Alignas(8) char buffer[4096];
+    int folder = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) return -1;
+    long count = -1;
+    if (fstatfs(folder, &status) == 0 && status.f_type == 0x9fa0 /* PROC_SUPER_MAGIC */)
+        while ((count = syscall(SYS_getdents64, folder, buffer, sizeof buffer)) > 0)
+            for (long at = 0; at < count;) {
+                struct entry *entry = (struct entry *)(buffer + at);
+                char *end;
+                unsigned long number = strtoul(entry->name, &end, 10);
+                if (*end == 0 && end != entry->name && number >= first && number <= last && (int)number != folder)
+                    close_one((unsigned)number, flags);
+                at += entry->length;
+            }
+    close(folder);
+    return count == 0 ? 0 : -1;
+}
+
 int skiff_close_range(unsigned first, unsigned last, unsigned flags) {
     int result = (int)syscall(SYS_close_range, first, last, flags);
     if (result == 0 || errno != ENOSYS) return result;
-    // One by one. Not by /proc, which may be missing here or be the container's.
+    if (close_listed(first, last, flags) == 0) return 0;
     struct rlimit limit = {.rlim_max = 65536};
     if (prlimit(0, RLIMIT_NOFILE, NULL, &limit) < 0 || limit.rlim_max > 1 << 20) limit.rlim_max = 1 << 20;
     unsigned bound = limit.rlim_max < 65536 ? 65536 : (unsigned)limit.rlim_max;
-    for (unsigned number = first; number <= last && number < bound; number++) {
-        if (flags & 4 /* CLOSE_RANGE_CLOEXEC */) fcntl((int)number, F_SETFD, FD_CLOEXEC); else close((int)number);
-    }
+    for (unsigned number = first; number <= last && number < bound; number++) close_one(number, flags);
     return 0;
 }
 

@@ -41,7 +41,10 @@ class Engine:
         pid = self.pid
         os.kill(pid, number)
         for _ in range(500):
-            if not os.path.exists(f"/proc/{pid}") or open(f"/proc/{pid}/stat").read().split()[2] == "Z": return
+            try:
+                if open(f"/proc/{pid}/stat").read().split()[2] == "Z": return
+            except (FileNotFoundError, ProcessLookupError):
+                return
             time.sleep(0.01)
 
     def import_busybox(self, name):

@@ -77,7 +77,7 @@ import TestSupport
         client.hangUp()
         let before = other.received.count
         #expect(
-            eventually {
+            eventually(timeout: 40) {
                 other.read(limit: 1 << 20)
                 return other.received.count > before + (4 << 20)
             })
