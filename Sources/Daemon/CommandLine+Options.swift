@@ -33,6 +33,7 @@ extension DaemonOptions {
               --registry-mirror URL    Mirror of Docker Hub; may be repeated. Other registries' mirrors are in the file
               --runtime FILE           skiff-runtime to use (default: beside skiffd, then in PATH)
               --validate               Check the settings and exit
+              --storage-driver NAME    overlay2, btrfs or copy (default: what the data root can)
           -v, --version                Version and exit
 
         """

@@ -142,6 +142,7 @@ final class Daemon: Sendable {
         if let subnet = options.subnet { configuration.networks.subnet = subnet }
         if let mtu = options.mtu { configuration.networks.mtu = mtu }
         configuration.registries = options.registries
+        configuration.storageDriver = options.storageDriver
         configuration.version = Skiff.version
         return configuration
     }

@@ -18,6 +18,8 @@ struct DaemonOptions: Sendable {
     var bridge: String?
     var subnet: IPv4Subnet?
     var mtu: UInt32?
+    /// How containers' roots are made; nil chooses.
+    var storageDriver: String?
     var pidFile: String?
     var runtime: String?
     var configurationFile: String?
@@ -73,6 +75,11 @@ struct DaemonOptions: Sendable {
         case "bip", "subnet":
             guard let subnet = IPv4Subnet(value) else { throw Fault(.invalid, "\"\(value)\" is no subnet like 172.30.0.0/16") }
             self.subnet = subnet
+        case "storage-driver":
+            guard ["overlay2", "overlay", "btrfs", "copy", "vfs"].contains(value) else {
+                throw Fault(.invalid, "there is no storage driver \"\(value)\": overlay2, btrfs and copy are")
+            }
+            storageDriver = value
         case "mtu":
             guard let mtu = UInt32(value), (68...65535).contains(mtu) else {
                 throw Fault(.invalid, "\"\(value)\" is no MTU from 68 to 65535")

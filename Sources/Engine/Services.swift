@@ -18,6 +18,8 @@ public struct EngineConfiguration: Sendable {
     public var registries = RegistrySettings()
     /// For `version` and `info`.
     public var version = "0.1.0"
+    /// `overlay2`, `btrfs` or `copy`; nil chooses by what the data root's file system can.
+    public var storageDriver: String?
     /// Run the containers' health checks.
     public var healthChecks = true
 
@@ -50,7 +52,7 @@ public struct Services: Sendable {
         try Descriptor.makeDirectories(layout.shims)
         let lock = try DataRootLock(layout.dataRoot)
         let database = try Database(path: layout.database)
-        let images = try ImageStore(layout: layout, database: database)
+        let images = try ImageStore(layout: layout, database: database, storageDriver: configuration.storageDriver)
         images.setDownloads(configuration.registries.downloads)
         let sandboxes = try SandboxService(configuration: configuration.networks, store: database) { text in
             log.warning("\(text)")
@@ -61,6 +63,7 @@ public struct Services: Sendable {
             reactor: try ShimReactor(), pool: BlockingPool(width: 8, label: "skiff.work"),
             background: BlockingPool(width: 2, label: "skiff.background"), registry: ContainerRegistry(), events: events,
             execs: ExecTable(), accounts: AccountCache(), log: log, bootID: Self.bootID())
+        try core.noteStorageDriver()
         let services = Services(core, lock)
         core.beginAppArmor()
         try await Recovery(core: core).run()

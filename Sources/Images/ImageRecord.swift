@@ -18,6 +18,11 @@ public struct ImageRecord: Sendable {
     public let lastTagged: Timestamp?
     /// Layer folders for an overlay's lower folders, the topmost first; absolute paths. At most 500: more are merged.
     public let layers: [String]
+    /// Of the topmost layer.
+    public let chainID: Digest?
+
+    /// As a storage driver wants it.
+    public var layered: LayeredImage { LayeredImage(chainID: chainID, layers: layers) }
 
     /// `debian:bookworm`, as docker's RepoTags.
     public var repoTags: [String] { tags.map(\.familiar) }

@@ -19,6 +19,8 @@ public final class ImageStore: Sendable {
     public let layout: Layout
     let database: Database
     let privilege: LayerPrivilege
+    /// How containers' roots are made of the layers.
+    public let driver: any LayerDriver
     /// Folders that are being deleted.
     let trash = Monitor(0)
     /// Held while folders and files move into or out of their places together with their records.
@@ -35,8 +37,12 @@ public final class ImageStore: Sendable {
     public typealias Refetch = @Sendable ([Reference]) throws -> any ContentFetcher
 
     /// Makes the folders. Call `recover` before anything else is started.
-    /// - Parameter privilege: `.user` for an engine that is not root.
-    public init(layout: Layout, database: Database, privilege: LayerPrivilege = .root) throws {
+    /// - Parameters:
+    ///   - privilege: `.user` for an engine that is not root.
+    ///   - storageDriver: `overlay2`, `btrfs`, `copy`; nil chooses by what the data root's file system can.
+    public init(
+        layout: Layout, database: Database, privilege: LayerPrivilege = .root, storageDriver: String? = nil
+    ) throws {
         self.layout = layout
         self.database = database
         self.privilege = privilege
@@ -51,15 +57,18 @@ public final class ImageStore: Sendable {
                 throw Fault(.system, "cannot make the folder \(folder)", subject: folder, cause: error)
             }
         }
+        driver = try LayerDrivers.choose(storageDriver, dataRoot: layout.dataRoot)
     }
 
     /// Takes away what a crash left behind: unfinished work, layers and contents that no record names. Nothing else may use the
     /// store meanwhile. The files themselves are deleted in the background.
     public func recover() async throws {
-        let (trees, blobs) = try database.write { [incarnation] transaction in
+        let (trees, blobs, chains) = try database.write { [incarnation] transaction in
             try transaction.deleteLeases(butOf: incarnation)
             _ = try collectUnused(transaction)
-            return (try transaction.layerTrees(), try transaction.blobFiles())
+            return (
+                try transaction.layerTrees(), try transaction.blobFiles(), Set(try transaction.layers().map(\.chainID))
+            )
         }
         try recoverPartials()
         try await onThread { [self] in
@@ -68,6 +77,10 @@ public final class ImageStore: Sendable {
             // Only what has the names that this store gives: anything else somebody put there.
             found += try Self.names(layout.layers).filter { Layout.isLayerTree($0) && !trees.contains($0) }
                 .map(layout.layerFolder)
+            if exists(layout.chains) {
+                found += try Self.names(layout.chains).filter { Digest(.sha256, hex: $0).map(chains.contains) == false }
+                    .map { layout.chains + "/" + $0 }
+            }
             for algorithm in Digest.Algorithm.allCases {
                 let folder = layout.blobFolder(algorithm)
                 found += try Self.names(folder).filter { Digest(algorithm, hex: $0).map(blobs.contains) == false }
@@ -91,6 +104,7 @@ public final class ImageStore: Sendable {
         if paths.isEmpty { return }
         let workshop = try openWorkshop("removal")
         for (index, path) in paths.enumerated() where exists(path) {
+            if path.hasPrefix(layout.chains) { driver.release(chain: path) }
             try moveFolder(path, to: workshop.file(String(index)))
             StoreCrashPoint.discarding.reach()
         }
@@ -240,7 +254,7 @@ public final class ImageStore: Sendable {
             id: id, config: try ImageConfig.read(row.config),
             tags: try transaction.tags(ofImage: id).map { try Reference($0) }.sorted { $0.familiar < $1.familiar },
             digests: try transaction.digestNames(ofImage: id).map { try Reference($0) }, parent: row.parent, size: row.size,
-            owner: row.owner, lastTagged: row.tagged, layers: try stack(transaction, layers))
+            owner: row.owner, lastTagged: row.tagged, layers: try stack(transaction, layers), chainID: layers.last?.chainID)
     }
 
     /// The folders of an overlay, the topmost first.

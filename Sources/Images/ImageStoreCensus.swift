@@ -5,7 +5,10 @@ import State
 /// One thing below the data root and the record that it belongs to.
 public struct StoredItem: Sendable, Equatable {
     public enum Kind: String, Sendable, CaseIterable {
-        case database, blob, partialBlob, layer, mergedLayer, container, volume
+        case database, blob, partialBlob, layer, mergedLayer
+        /// What a storage driver has made of a chain of layers.
+        case chain
+        case container, volume
         /// Work in progress of this engine.
         case temporary
         /// Forgotten already, its files are being removed.
@@ -57,6 +60,7 @@ private struct StoreWalk {
     private let trees: Set<String>
     private let usage: [String: (bytes: Int64, files: Int)]
     private let merged: Set<String>
+    private let chains: Set<String>
 
     init(_ store: ImageStore) throws {
         self.store = store
@@ -65,7 +69,7 @@ private struct StoreWalk {
             (
                 blobs: try transaction.blobFiles(), partials: try transaction.partials(),
                 trees: try transaction.layerTrees(), usage: try transaction.treeUsage(),
-                merged: try transaction.mergedTrees()
+                merged: try transaction.mergedTrees(), layers: try transaction.layers()
             )
         }
         blobs = known.blobs
@@ -73,9 +77,10 @@ private struct StoreWalk {
         trees = known.trees
         usage = known.usage
         merged = Set(known.merged.map(\.tree))
+        chains = Set(known.layers.map(\.chainID.hex))
     }
 
-    func items() throws -> [StoredItem] { try blobItems() + layerItems() + temporaryItems() }
+    func items() throws -> [StoredItem] { try blobItems() + layerItems() + chainItems() + temporaryItems() }
 
     private func folder(_ path: String) throws -> Descriptor { try Descriptor.open(path, [.read, .directory]) }
 
@@ -133,6 +138,29 @@ private struct StoreWalk {
         return items
     }
 
+    private func chainItems() throws -> [StoredItem] {
+        guard exists(layout.chains) else { return [] }
+        let top = try folder(layout.chains)
+        var items = [try house("chains", top)]
+        for name in try top.names() {
+            let hex = String(decoding: name, as: UTF8.self)
+            let key = "chain-" + hex
+            guard chains.contains(hex) else {
+                items.append(try unknown("chains/" + hex, name, in: top))
+                continue
+            }
+            if let (bytes, files) = usage[key] {
+                items.append(StoredItem(.chain, "chains/" + hex, owner: hex, bytes: bytes, files: files))
+                continue
+            }
+            var found = TreeUsage()
+            try found.add(name, in: top)
+            try store.database.write { try $0.setUsage(tree: key, bytes: found.bytes, files: found.files) }
+            items.append(StoredItem(.chain, "chains/" + hex, owner: hex, bytes: found.bytes, files: found.files))
+        }
+        return items
+    }
+
     private func measure(_ tree: String, _ name: PathBytes, in top: borrowing Descriptor) throws -> (Int64, Int) {
         var found = TreeUsage()
         try found.add(name, in: top)
@@ -152,7 +180,8 @@ private struct StoreWalk {
         for name in try top.names() {
             let text = String(decoding: name, as: UTF8.self)
             var item = try unknown("tmp/" + text, name, in: top)
-            if let purpose = store.workshops.withLock({ $0[text] }) {
+            let isDrivers = store.driver.workshops.contains(text)
+            if let purpose = store.workshops.withLock({ $0[text] }) ?? (isDrivers ? store.driver.name : nil) {
                 item.kind = purpose == "removal" ? .deleting : .temporary
                 item.owner = purpose
             }

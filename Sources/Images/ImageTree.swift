@@ -13,6 +13,9 @@ extension Layout {
     var partialBlobs: String { blobs + "/partial" }
     func partialBlob(_ digest: Digest) -> String { partialBlobs + "/" + digest.algorithm.rawValue + "-" + digest.hex }
 
+    /// What drivers other than overlay make of chains of layers.
+    var chains: String { dataRoot + "/chains" }
+
     /// Whether a name below `layers` is one that the store gives.
     static func isLayerTree(_ name: String) -> Bool {
         let hex = name.hasPrefix("merged-") ? String(name.dropFirst(7)) : name

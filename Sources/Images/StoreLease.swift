@@ -39,6 +39,11 @@ extension ImageStore {
         }
     }
 
+    /// Holds what images are made of; one that is not there any more holds nothing.
+    public func hold(_ images: [Digest], _ lease: StoreLease) throws {
+        try database.write { transaction in for id in images { try lease.hold(image: id, in: transaction) } }
+    }
+
     func openLease(_ purpose: String, id: ObjectID) throws -> StoreLease {
         let row = LeaseRow(
             id: id, incarnation: incarnation, purpose: purpose, started: Timestamp(nanoseconds: Clock.realtime))
@@ -71,6 +76,12 @@ extension ImageStore {
         for tree in trees.sorted() where try !transaction.isUsed(layerTree: tree) {
             try transaction.forgetUsage(tree: tree)
             garbage.append(layout.layerFolder(tree))
+        }
+        for layer in unused.layers {
+            let chain = layout.chains + "/" + layer.chainID.hex
+            guard exists(chain) else { continue }
+            try transaction.forgetUsage(tree: "chain-" + layer.chainID.hex)
+            garbage.append(chain)
         }
         for blob in unused.blobs where blob.tree == nil { garbage.append(layout.blob(blob.digest)) }
         return (unused.layers, garbage)

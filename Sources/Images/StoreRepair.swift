@@ -177,9 +177,11 @@ extension ImageStore {
                     return false
                 }
                 switch (parts.count, parts[0]) {
+                case (2, "chains"): return Digest(.sha256, hex: name) != nil
                 case (2, "layers"): return Layout.isLayerTree(name) && !trees.contains(name)
                 case (2, "tmp"):
                     return name.hasPrefix(Workshop.prefix) && workshops.withLock { $0[name] } == nil
+                        && !driver.workshops.contains(name)
                 case (3, "blobs") where parts[1] == "partial":
                     return Digest(name.replacing("-", with: ":", maxReplacements: 1)) != nil
                 case (3, "blobs"): return Digest(parts[1] + ":" + name).map { !blobs.contains($0) } ?? false

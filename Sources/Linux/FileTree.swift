@@ -20,6 +20,8 @@ public struct FileStatus: Sendable {
     public let deviceMajor: UInt32
     public let deviceMinor: UInt32
     public let modified: FileTime
+    /// When content or any attribute last changed: nothing but the kernel sets it.
+    public let changed: FileTime
     /// Bytes that the file occupies.
     public let allocated: Int64
 
@@ -44,6 +46,7 @@ public struct FileStatus: Sendable {
         deviceMajor = skiff_major(UInt64(status.st_rdev))
         deviceMinor = skiff_minor(UInt64(status.st_rdev))
         modified = FileTime(seconds: Int64(status.st_mtim.tv_sec), nanoseconds: Int64(status.st_mtim.tv_nsec))
+        changed = FileTime(seconds: Int64(status.st_ctim.tv_sec), nanoseconds: Int64(status.st_ctim.tv_nsec))
         allocated = Int64(status.st_blocks) * 512
     }
 

@@ -1,5 +1,5 @@
 /// What files and folders take: apparent sizes as du(1) `--apparent-size` adds them up, folders included, a file with several
-/// names counted once. Stays on the file system it began on, and follows no link.
+/// names counted once. Goes into no mount, and follows no link.
 public struct TreeUsage: Sendable, Equatable {
     /// Bytes of everything, as it appears.
     public private(set) var bytes: Int64 = 0
@@ -41,10 +41,10 @@ public struct TreeUsage: Sendable, Equatable {
         try add(name, status, in: folder, device: status.device)
     }
 
+    /// - Parameter device: of the folder: subvolumes have devices of their own, and so have mounts.
     private mutating func add(
         _ name: PathBytes, _ status: FileStatus, in folder: borrowing Descriptor, device: UInt64
     ) throws {
-        guard status.device == device else { return }
         files += 1
         guard status.kind == .directory else { return count(status) }
         bytes += status.size
@@ -52,9 +52,10 @@ public struct TreeUsage: Sendable, Equatable {
         do { child = try folder.open(child: name, [.read, .directory]) } catch let fault as KernelFault where fault.isAbsent {
             return
         }
+        if status.device != device, Mounts.isRoot(child.raw) { return }
         for name in try child.names() {
-            guard let status = try child.status(of: name) else { continue }
-            try add(name, status, in: child, device: device)
+            guard let inner = try child.status(of: name) else { continue }
+            try add(name, inner, in: child, device: status.device)
         }
     }
 

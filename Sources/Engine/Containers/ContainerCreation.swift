@@ -113,11 +113,3 @@ struct ContainerCreation: Sendable {
         }
     }
 }
-
-extension EngineCore {
-    /// Bytes that a container has written.
-    func writableSize(_ id: ObjectID) async -> Int64 {
-        let folder = layout.container(id) + "/upper"
-        return (try? await background.run { (try? diskUsage(of: folder)) ?? 0 }) ?? 0
-    }
-}

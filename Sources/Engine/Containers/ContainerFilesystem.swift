@@ -26,10 +26,13 @@ extension ContainerService {
         let container = try core.registry.resolve(reference)
         let snapshot = container.snapshot
         let layers = try snapshot.layers(core)
-        let upper = core.layout.container(container.id) + "/upper"
+        let changed = try await core.changes(container.id, imageID: snapshot.imageID)
+        defer { changed.close() }
         return try await core.pool.run {
             let tree: Descriptor
-            do { tree = try Descriptor.open(upper, [.read, .directory]) } catch let fault as KernelFault where fault.isAbsent {
+            do { tree = try Descriptor.open(changed.path, [.read, .directory]) } catch let fault as KernelFault
+                where fault.isAbsent
+            {
                 return []
             }
             return try UpperChanges(layers: layers).list(tree)
@@ -90,8 +93,10 @@ extension Container {
         }
         let folder = core.layout.container(id)
         let layers = try board.snapshot.layers(core)
-        return try await core.pool.run {
+        let image = try Digest(board.snapshot.imageID).map { try core.images.image($0) }
+        return try await core.pool.run { [core, id] in
             try Self.makeFolders(folder)
+            if let image, let root = try core.ownRoot(id, image) { return HeldDescriptor(root) }
             let context = try FileSystemContext("overlay")
             for layer in [folder + "/upper"] + layers { try context.set("lowerdir+", layer) }
             for option in ["index", "redirect_dir", "metacopy", "xino"] { try context.set(option, "off") }
@@ -108,12 +113,18 @@ extension Container {
     private func commitNow(_ options: CommitOptions, _ name: Reference?, caller: Caller) async throws -> ImageRecord {
         let snapshot = board.snapshot
         let folder = core.layout.container(id)
-        let upper = try await core.pool.run {
-            try Self.makeFolders(folder)
-            return HeldDescriptor(try Descriptor.open(folder + "/upper", [.read, .directory]))
-        }
         let pauses = options.pause && status.running != nil && !status.isPaused
         if pauses { try await connection?.request(.pause) }
+        let changed: ContainerChanges
+        do { changed = try await core.changes(id, imageID: snapshot.imageID) } catch {
+            if pauses { _ = try? await connection?.request(.resume) }
+            throw error
+        }
+        defer { changed.close() }
+        let upper = try await core.pool.run {
+            try Self.makeFolders(folder)
+            return HeldDescriptor(try Descriptor.open(changed.path, [.read, .directory]))
+        }
         defer { withExtendedLifetime(upper) {} }
         var request = CommitRequest(
             base: Digest(snapshot.imageID), upper: upper.raw, settings: Self.settings(options.config, snapshot.description))

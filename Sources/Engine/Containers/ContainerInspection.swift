@@ -20,7 +20,7 @@ extension ContainerService {
         response.logPath = description.host.logConfig?.type == "none" ? "" : folder + "/log/json.log"
         response.name = "/" + snapshot.name
         response.restartCount = snapshot.status.restartCount
-        response.driver = "overlay2"
+        response.driver = core.images.driver.name
         response.platform = "linux"
         response.mountLabel = ""
         response.processLabel = ""
@@ -70,7 +70,11 @@ extension ContainerService {
     private func graphDriver(_ snapshot: ContainerSnapshot) -> Docker.DriverData {
         let folder = core.layout.container(snapshot.id)
         var driver = Docker.DriverData()
-        driver.name = "overlay2"
+        driver.name = core.images.driver.name
+        guard driver.name == "overlay2" else {
+            driver.data = ["ID": snapshot.id.text, "RootDir": folder + "/root"]
+            return driver
+        }
         let layers = Digest(snapshot.imageID).flatMap { try? core.images.image($0) }?.layers ?? []
         driver.data = [
             "ID": snapshot.id.text, "LowerDir": layers.joined(separator: ":"), "MergedDir": "",

@@ -17,7 +17,8 @@ extension Container {
         return try await core.pool.run { [id] in
             try Self.makeFolders(folder)
             for mount in description.mounts where mount.kind == .bind { try Self.checkSource(mount) }
-            let accounts = try core.accounts.accounts(image: snapshot.imageID, layers: image.layers, upper: folder + "/upper")
+            let accounts = try core.accounts.accounts(
+                image: snapshot.imageID, layers: image.layers, upper: core.writableFolder(id))
             let account = try accounts.account(description.config.user ?? "", groupAdd: description.host.groupAdd ?? [])
             var input = SpecInput(
                 snapshot: snapshot, account: account, hostname: spaces.hostname, layout: core.layout,
@@ -28,7 +29,7 @@ extension Container {
             input.sharedMemory = spaces.sharedMemory
             let spec = try SpecBuilder(input).build()
             var config = ShimConfig(
-                id: id, rootfs: .overlay(lower: image.layers, upper: folder + "/upper", work: folder + "/work"))
+                id: id, rootfs: try core.rootfs(id, image))
             config.terminal = description.hasTerminal
             config.openStdin = description.config.openStdin == true
             config.stdinOnce = description.config.stdinOnce == true

@@ -50,7 +50,11 @@ extension ImageService {
         let name = repository
         return try await Self.run(board, cancellation) {
             board.say("The push refers to repository [\(name.name)]")
-            for (reference, image) in list { try await push.one(reference, image) }
+            // Removed meanwhile, the images are still pushed whole.
+            try await push.service.store.leased("push") { lease in
+                try push.service.store.hold(list.map(\.1.id), lease)
+                for (reference, image) in list { try await push.one(reference, image) }
+            }
         }
     }
 

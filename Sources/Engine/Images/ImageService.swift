@@ -63,7 +63,7 @@ public final class ImageService: Sendable {
         inspect.os = image.config.os
         inspect.size = Int(image.size)
         var driver = Docker.DriverData()
-        driver.name = "overlay2"
+        driver.name = store.driver.name
         driver.data = ["LowerDir": image.layers.dropFirst().joined(separator: ":"), "UpperDir": image.layers.first ?? ""]
         inspect.graphDriver = driver
         var root = Docker.ImageInspectRootFS()

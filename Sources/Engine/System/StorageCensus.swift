@@ -18,7 +18,7 @@ public struct StorageCensus: Sendable {
     /// What `du --apparent-size` says of `blobs` and `layers`, less what no record names.
     public var imageBytes: Int64 {
         items.reduce(0) { sum, item in
-            let isImage = item.path.hasPrefix("blobs") || item.path.hasPrefix("layers")
+            let isImage = ["blobs", "layers", "chains"].contains { item.path.hasPrefix($0) }
             return sum + (isImage && item.kind != .unaccounted ? item.bytes : 0)
         }
     }
@@ -68,7 +68,7 @@ private struct DataRootWalk {
             guard let status = try root.status(of: name) else { continue }
             let text = String(decoding: name, as: UTF8.self)
             switch text {
-            case "blobs", "layers", "tmp": continue
+            case "blobs", "layers", "chains", "tmp": continue
             case "lock": items.append(StoredItem(.house, text, owner: "lock", bytes: status.size))
             case "skiff.db", "skiff.db-wal", "skiff.db-shm", "skiff.db-journal":
                 items.append(StoredItem(.database, text, owner: text, bytes: status.size))

@@ -60,8 +60,8 @@ public final class SystemService: Sendable {
         info.containersPaused = phases.filter(\.isPaused).count
         info.containersStopped = phases.filter { $0.running == nil }.count
         info.images = try core.images.list().count
-        info.driver = "overlay2"
-        info.driverStatus = [["Backing Filesystem", "extfs"]]
+        info.driver = core.images.driver.name
+        info.driverStatus = core.images.driver.status
         info.dockerRootDir = core.layout.dataRoot
         var plugins = Docker.PluginsInfo()
         plugins.volume = ["local"]
