@@ -82,7 +82,8 @@ public enum LayerDrivers {
     }
 
     private static func isBtrfs(_ path: String) -> Bool {
-        (try? Descriptor.open(path, [.read, .directory])).map { Subvolumes.areAvailable(in: $0) } ?? false
+        guard let folder = try? Descriptor.open(path, [.read, .directory]) else { return false }
+        return Subvolumes.areAvailable(in: folder)
     }
 
     /// Why the kernel makes no overlay there; nil where it does. Asked by making one, which is attached nowhere.
