@@ -51,24 +51,24 @@ import Testing
         try engine.start(flags: ["--storage-driver", name])
         try engine.importBusybox("busybox:test")
         #expect(engine.skiff("info", "-f", "{{.Driver}}").output == name + "\n")
-        let ran = engine.skiff("run", "--name", "c", "busybox:test", "sh", "-c", "echo hi >/new; rm /bin/sleep; echo $((6*7))")
+        let ran = engine.skiff("run", "--name", "c1", "busybox:test", "sh", "-c", "echo hi >/new; rm /bin/sleep; echo $((6*7))")
         #expect(ran.output == "42\n", "\(ran.error)")
-        let diff = engine.skiff("diff", "c").output.split(separator: "\n").map(String.init)
+        let diff = engine.skiff("diff", "c1").output.split(separator: "\n").map(String.init)
         #expect(diff == ["C /bin", "D /bin/sleep", "A /new"], "\(diff)")
         // Again: what it wrote is there.
-        #expect(engine.skiff("start", "-a", "c").output == "42\n")
-        #expect(engine.skiff("commit", "c", "app:1").status == 0)
+        #expect(engine.skiff("start", "-a", "c1").output == "42\n")
+        #expect(engine.skiff("commit", "c1", "app:1").status == 0)
         #expect(engine.skiff("run", "--rm", "app:1", "sh", "-c", "cat /new; ls /bin/sleep").output == "hi\n")
         let exported = run([
-            "/bin/sh", "-c", "'\(binaries)/skiff' -H 'unix://\(engine.socket)' export c | tar -tf - | grep -c ^new$",
+            "/bin/sh", "-c", "'\(binaries)/skiff' -H 'unix://\(engine.socket)' export c1 | tar -tf - | grep -c ^new$",
         ])
         #expect(exported.output == "1\n")
         // A running one
         #expect(
-            engine.skiff("run", "-d", "--name", "r", "app:1", "sh", "-c", "echo 1 >/running; while :; do read x; done").status
+            engine.skiff("run", "-d", "--name", "r1", "app:1", "sh", "-c", "echo 1 >/running; while :; do read x; done").status
                 == 0)
-        #expect(eventually(timeout: 5) { engine.skiff("diff", "r").output == "A /running\n" })
-        #expect(engine.skiff("commit", "r", "app:2").status == 0)
+        #expect(eventually(timeout: 5) { engine.skiff("diff", "r1").output == "A /running\n" })
+        #expect(engine.skiff("commit", "r1", "app:2").status == 0)
         #expect(engine.skiff("run", "--rm", "app:2", "cat", "/running", "/new").output == "1\nhi\n")
         let check = engine.skiff("system", "check", "-q")
         #expect(check.status == 0, "\(check.output)\(check.error)")
@@ -84,7 +84,7 @@ import Testing
             ], timeout: 20)
         #expect(refused.status != 0 && refused.error.contains("was made with the storage driver \(name)"), "\(refused.error)")
         try engine.start(flags: ["--storage-driver", name])
-        _ = engine.skiff("rm", "-f", "c", "r")
+        _ = engine.skiff("rm", "-f", "c1", "r1")
         #expect(engine.skiff("image", "prune", "-af").status == 0)
         let empty = eventually(timeout: 10) {
             run(["/bin/sh", "-c", "cd '\(engine.dataRoot)'; ls layers containers tmp; ls chains 2>/dev/null"]).output

@@ -33,9 +33,9 @@ import Testing
         let engine = try EngineFixture("storage-df")
         try engine.importBusybox("busybox:test")
         #expect(
-            engine.skiff("run", "--name", "c", "-v", "vol:/v", "busybox:test", "sh", "-c", "echo 1 >/x; echo 2 >/v/y").status
+            engine.skiff("run", "--name", "c1", "-v", "vol:/v", "busybox:test", "sh", "-c", "echo 1 >/x; echo 2 >/v/y").status
                 == 0)
-        #expect(engine.skiff("commit", "c", "busybox:two").status == 0)
+        #expect(engine.skiff("commit", "c1", "busybox:two").status == 0)
         _ = engine.skiff("system", "df")
         #expect(engine.skiff("system", "df").output.contains("Unaccounted     0         0         0B        0B"))
         // Nothing is written between the two looks: the log of the database has what it had.
@@ -57,7 +57,7 @@ import Testing
     @Test func pruneFreesWhatItSays() throws {
         let engine = try EngineFixture("storage-prune")
         try engine.importBusybox("busybox:test")
-        for name in ["a", "b"] {
+        for name in ["aa", "bb"] {
             #expect(
                 engine.skiff("run", "--name", name, "busybox:test", "sh", "-c", "head -c 300000 /dev/urandom >/big").status == 0
             )
@@ -75,7 +75,7 @@ import Testing
         #expect(eventually(timeout: 10) { before - used("containers") == containers })
         before = used("blobs", "layers")
         _ = engine.skiff("tag", "busybox:test", "keep:1")
-        _ = engine.skiff("rmi", "app:a")
+        _ = engine.skiff("rmi", "app:aa")
         // The layer below is the other image's too.
         before = used("blobs", "layers")
         let images = freed("images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%7D")
@@ -167,15 +167,15 @@ import Testing
             expectSound(engine, what)
         }
         expectFull(engine.skiff("import", path + "/big.tar", "big:1"), "import")
-        #expect(engine.skiff("run", "-d", "--name", "c", "busybox:test", "sleep", "1000").status == 0)
-        _ = engine.skiff("exec", "c", "sh", "-c", "head -c 12000000 /dev/urandom >/fill")
-        expectFull(engine.skiff("commit", "c", "big:2"), "commit")
-        _ = engine.skiff("exec", "c", "sh", "-c", "head -c 30000000 /dev/zero >/fill2")
+        #expect(engine.skiff("run", "-d", "--name", "c1", "busybox:test", "sleep", "1000").status == 0)
+        _ = engine.skiff("exec", "c1", "sh", "-c", "head -c 12000000 /dev/urandom >/fill")
+        expectFull(engine.skiff("commit", "c1", "big:2"), "commit")
+        _ = engine.skiff("exec", "c1", "sh", "-c", "head -c 30000000 /dev/zero >/fill2")
         _ = engine.skiff("rmi", "-f", "x:1")
         let load = engine.skiff("load", "-i", path + "/saved.tar")
         if load.status != 0 { #expect(load.error.lowercased().contains("no space left"), "\(load.error)") }
         // Removing works on a full disk, and afterwards there is room again.
-        #expect(engine.skiff("rm", "-f", "c").status == 0)
+        #expect(engine.skiff("rm", "-f", "c1").status == 0)
         expectSound(engine, "after the container is gone")
         #expect(engine.skiff("load", "-i", path + "/saved.tar").status == 0)
         #expect(engine.skiff("run", "--rm", "--network", "none", "busybox:test", "true").status == 0)
