@@ -99,7 +99,10 @@ let package = Package(
         tests(
             "Integration",
             ["TestSupport", "Images", "Archive", "Linux", "Logs", "Runtime", "Networks", "State", "JSON", "Model"],
-            exclude: ["CLI/engine.py", "CLI/engine_death.py", "CLI/terminal.py", "CLI/recorder.py", "CLI/compare_create.py"]),
+            exclude: [
+                "CLI/engine.py", "CLI/engine_death.py", "CLI/terminal.py", "CLI/recorder.py", "CLI/compare_create.py",
+                "Registry/registry_server.py",
+            ]),
         tests("ClientTests", ["Client", "Linux", "JSON", "Model"]),
         tests("CLITests", ["CLI", "Client", "Linux", "JSON", "Model"], exclude: ["docker-create.json"]),
         tests("JSONTests", ["JSON"]),
