@@ -24,11 +24,7 @@ package final class RegistryService: Sendable {
     /// The answer to a request; every error is one.
     package func answer(_ request: ServerRequest) -> ServerResponse {
         var response: ServerResponse
-        do { response = try route(request) } catch {
-            response = failure(error)
-            // the rest of a body that nobody reads would be taken for the next request
-            response.closes = request.body.length != 0
-        }
+        do { response = try route(request) } catch { response = failure(error) }
         response.add("Docker-Distribution-Api-Version", "registry/2.0")
         response.add("X-Content-Type-Options", "nosniff")
         if request.method == "HEAD" {
@@ -44,6 +40,13 @@ package final class RegistryService: Sendable {
     private func failure(_ error: any Error) -> ServerResponse {
         switch error {
         case let fault as DistributionFault: return fault.response
+        case let fault as WireFault:
+            // the client's body ended early, stalled or was no HTTP: its own matter, nothing for the log of errors
+            var response = DistributionFault(
+                fault.kind == .timedOut ? 408 : 400, .blobUploadInvalid, "the request's body: \(fault.message)"
+            ).response
+            response.closes = true
+            return response
         case let fault as KernelFault where fault.isDiskFull:
             return DistributionFault(507, .unavailable, "no space left on the registry's disk").response
         default:

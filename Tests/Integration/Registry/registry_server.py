@@ -20,6 +20,8 @@ def sha(content):
 
 
 class Server:
+    running = []
+
     def __init__(self, name, *flags):
         self.root, self.flags, self.log = SCRATCH / name, flags, SCRATCH / f"{name}.log"
         self.start()
@@ -29,6 +31,7 @@ class Server:
         at = out.tell()
         self.process = subprocess.Popen([str(BINARIES / "skiffd"), "registry", "serve", "--listen", "127.0.0.1:0", "--root", str(self.root), *self.flags],
                                         stdin=subprocess.DEVNULL, stderr=out, stdout=out)
+        Server.running.append(self.process)
         deadline = time.time() + 20
         while time.time() < deadline and self.process.poll() is None:
             found = re.search(r"listening on 127\.0\.0\.1:(\d+)", self.log.read_text()[at:])
@@ -405,8 +408,10 @@ try:
         parts[part]()
 finally:
     # what a failure has left running
-    for process in [value.process for value in list(globals().values()) if isinstance(value, Server)]:
-        process.kill()
+    for process in Server.running:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
     if not wrong and not os.environ.get("KEEP"):
         shutil.rmtree(SCRATCH)
 sys.exit(1 if wrong else 0)
