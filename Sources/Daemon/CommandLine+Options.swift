@@ -31,6 +31,8 @@ extension DaemonOptions {
               --mtu BYTES              MTU of the default bridge
           -p, --pidfile FILE           File for the process id (default skiffd.pid in the exec root)
               --registry-mirror URL    Mirror of Docker Hub; may be repeated. Other registries' mirrors are in the file
+              --registry-stall-timeout SECONDS
+                                       Without a byte of a body after which a connection is taken for dead (default 10)
               --runtime FILE           skiff-runtime to use (default: beside skiffd, then in PATH)
               --validate               Check the settings and exit
               --storage-driver NAME    overlay2, btrfs or copy (default: what the data root can)

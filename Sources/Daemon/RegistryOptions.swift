@@ -13,6 +13,7 @@ extension DaemonOptions {
         case "max-concurrent-downloads": registries.downloads = try Self.count(value, 1...64)
         case "max-concurrent-uploads": registries.uploads = try Self.count(value, 1...64)
         case "max-download-attempts": registries.retries = try Self.count(value, 1...100)
+        case "registry-stall-timeout": registries.stallTimeout = 1000 * (try Self.count(value, 1...3600))
         case "http-proxy": registries.proxies.http = value
         case "https-proxy": registries.proxies.https = value
         case "no-proxy": registries.proxies.none = value
@@ -45,7 +46,7 @@ extension DaemonOptions {
                     throw reader.fault("unknown setting")
                 }
             }
-        case "max-concurrent-downloads", "max-concurrent-uploads", "max-download-attempts":
+        case "max-concurrent-downloads", "max-concurrent-uploads", "max-download-attempts", "registry-stall-timeout":
             let value = try reader.integer(Int.self)
             do { _ = try setRegistry(key, String(value)) } catch let fault as Fault { throw reader.fault(fault.message) }
         case "layer-compression":

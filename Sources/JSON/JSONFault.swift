@@ -24,7 +24,11 @@ public struct JSONFault: Error, CustomStringConvertible, Equatable {
         }
     }
 
-    public var description: String { path.isEmpty ? message : "\(path): \(message)" }
+    /// One line: names and values may be a stranger's.
+    public var description: String {
+        let shown = VisibleText.of(message, limit: 600)
+        return path.isEmpty ? shown : "\(VisibleText.of(path)): \(shown)"
+    }
 }
 
 /// How much a document may ask of its reader.

@@ -27,11 +27,12 @@ A rule is matched against "METHOD path?query" with `re.search`, the first that f
   cut         the connection ends after N bytes of body     reset         … with a TCP reset
   stall       after N bytes of body nothing more comes      drip          bytes per second of the body, in pieces of one
   headstall   nothing after half of the head                headendless   fields without an end
-  endless     the body goes on for ever: "length" (of 1 EiB), "chunked" or "close"
+  endless     the body goes on for ever: "length" (of 1 PiB), "chunked" or "close"
   chunked     sends the body in chunks                      garbage       … with a chunk size that is none
   raw         these bytes (latin-1) instead of any answer   redirect      307 to this URL ({path} is the path with query)
   code        … with this status                            norange       answers a Range with 200 and everything
   range       Content-Range as said                         nolocation    leaves Location out
+  nomount     a mount becomes an upload
   location    Location as said ({path} …)                   swallow       PATCH/PUT: takes N bytes of the body, then closes
 """
 import argparse, base64, hashlib, json, os, re, socket, socketserver, ssl, struct, subprocess, sys, tempfile, threading, time
@@ -193,6 +194,9 @@ class Handler:
         line = self.input.readline(65537)
         if not line.strip():
             return False
+        if not re.fullmatch(rb"[A-Z]+ /\S* HTTP/1\.[01]\r\n", line):      # TLS, for one
+            self.connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+            raise Gone()
         self.method, self.target, _ = line.decode("latin-1").split(" ", 2)
         self.fields = {}
         while True:
@@ -327,7 +331,7 @@ class Handler:
             fields.pop("Content-Length")
             fields["Transfer-Encoding"] = "chunked"
         if fault.get("endless") == "length":
-            fields["Content-Length"] = str(1 << 60)
+            fields["Content-Length"] = str(1 << 50)
         if fault.get("endless") == "close":
             fields.pop("Content-Length")
             fields["Connection"] = "close"
@@ -486,7 +490,7 @@ class Handler:
         if self.method == "POST":
             mount, origin = self.query.get("mount"), self.query.get("from")
             self.drain()
-            if mount and mount in registry.repository_blobs.get(origin, ()):
+            if mount and "nomount" not in self.fault and mount in registry.repository_blobs.get(origin, ()):
                 registry.repository_blobs.setdefault(name, set()).add(mount)
                 return self.answer(201, {"Location": f"/v2/{name}/blobs/{mount}", "Docker-Content-Digest": mount})
             identity = hashlib.sha256(os.urandom(8)).hexdigest()[:20]

@@ -194,8 +194,10 @@ def hostile_manifests(elsewhere="http://198.51.100.2:1"):
     """(name, document, pattern): what a client must say; a pattern of None: the image must work. `elsewhere` is a host that must
     never hear a credential, and nothing at all from foreign layers over http."""
     good = busybox("hostile")
-    base = good.document
-    blobs = good.blobs
+    # its first layer is never taken, so that it is never here already
+    own = Layer(file_tar("own", b"a layer that nobody has"))
+    bad = Image([own, *good.layers])
+    base, blobs = bad.document, dict(good.blobs, **bad.blobs)
     found = []
 
     def add(name, document, pattern=r".", media_type=OCI["manifest"], more=None):
@@ -224,7 +226,10 @@ def hostile_manifests(elsewhere="http://198.51.100.2:1"):
     add("size-most", layer0(size=(1 << 63) - 1))
     add("size-zero", layer0(size=0))
     add("size-short", layer0(size=100))
-    add("size-long", layer0(size=len(root_layer().data) + 1))
+    add("size-long", layer0(size=len(own.data) + 1))
+    for name, size in {"short": 100, "long": len(root_layer().data) + 1, "zero": 0}.items():
+        known = [dict(good.document["layers"][0], size=size), good.document["layers"][1]]
+        add("size-of-known-" + name, dict(good.document, layers=known))
     for name, text in {
         "empty": "", "path": "sha256:../../../../../../etc/passwd", "short": "sha256:" + "a" * 63, "letters": "sha256:" + "g" * 64,
         "capitals": "sha256:" + "A" * 64, "md5": "md5:" + "a" * 32, "nul": "sha256:" + "a" * 63 + "\0", "slash": "../" * 20 + "x",
@@ -254,13 +259,15 @@ def hostile_manifests(elsewhere="http://198.51.100.2:1"):
     add("json-control", b"\x1b]0;title\x07" + json.dumps(base).encode())
     add("json-large", json.dumps(dict(base, annotations={"a": "x" * (8 << 20)})).encode(), r"larger|large|MiB|limit")
     add("json-twice", json.dumps(base)[:-1].encode() + b', "layers": [], "config": ' + json.dumps(dict(base["config"], digest="sha256:" + "0" * 64)).encode() + b"}")
-    add("annotations", changed(annotations={"org.opencontainers.image.title": "../../../../etc/passwd", "io.containerd.image.name": "docker.io/library/evil:latest",
+    add("annotations", dict(good.document, annotations={"org.opencontainers.image.title": "../../../../etc/passwd", "io.containerd.image.name": "docker.io/library/evil:latest",
                                             "org.opencontainers.image.ref.name": "../../x", "": "empty", "a" * 5000: "b" * 5000}), None)
     add("annotations-types", changed(annotations=[1]))
     many = Layer(file_tar("a", b"a"))
     add("layers-10000-absent", changed(layers=[{"mediaType": OCI["gzip"], "digest": digest(b"%d" % number), "size": 100} for number in range(10000)]))
     add("layers-10000-same", Image([many] * 10000), EITHER)
-    add("same-digest-other-size", changed(layers=base["layers"] + [dict(base["layers"][0], size=base["layers"][0]["size"] + 5)]))
+    twice = Image([*bad.layers, own])
+    add("same-digest-other-size", dict(twice.document, layers=base["layers"] + [dict(base["layers"][0], size=base["layers"][0]["size"] + 5)]),
+        more=twice.blobs)
     config_layer = dict(base["config"], mediaType=OCI["none"])
     add("config-is-layer", changed(layers=[config_layer] + base["layers"][1:]))
     add("layer-is-config", changed(config=dict(base["layers"][0], mediaType=OCI["config"])))
@@ -286,7 +293,7 @@ def hostile_manifests(elsewhere="http://198.51.100.2:1"):
     for name, urls in {"http": [elsewhere + "/foreign"], "file": ["file:///etc/shadow"], "script": ["javascript:alert(1)"], "types": [1],
                        "many": [elsewhere + f"/foreign/{number}" for number in range(10000)]}.items():
         add("foreign-" + name, layer0(mediaType=foreign, urls=urls))
-    add("urls-unasked", layer0(urls=[elsewhere + "/unasked"]), None)
+    add("urls-unasked", dict(good.document, layers=[dict(each, urls=[elsewhere + "/unasked"]) for each in good.document["layers"]]), None)
     for name, text in {"text": b"this is no gzip", "half": root_layer().data[:5000], "tail": root_layer().data + b"garbage behind"}.items():
         layer = Layer(b"", data=text, diff_id=root_layer().diff_id)
         add("layer-" + name, Image([layer, good.layers[1]]))

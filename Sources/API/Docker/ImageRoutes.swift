@@ -31,7 +31,7 @@ extension Router<Route> {
     }
 
     private mutating func addImageStreams(_ ready: @escaping Ready) {
-        on("POST", "/images/create", body: .stream) { request in
+        on("POST", "/images/create", body: .stream, disconnect: .cancels) { request in
             let images = try await ready().images
             if let image = request.query.text("fromImage") {
                 var wish = PullRequest(image: image, tag: request.query.text("tag"))

@@ -113,11 +113,13 @@ public final class HTTPClient: Sendable {
         let channel = try Channel.connect(
             host: proxy?.host ?? url.host, port: proxy?.port ?? url.port, timeout: connectTimeout, idleTimeout: connectTimeout,
             cancellation: cancellation)
+        channel.deadline = Clock.monotonic + 2_000_000 * Int64(connectTimeout)
         if url.scheme == .https {
             guard let tls else { throw WireFault(.tls, "tls: nobody to trust was named for \(url.host)") }
             if let proxy { try tunnel(channel, to: url, proxy) }
             try channel.startTLS(tls, host: url.host)
         }
+        channel.deadline = nil
         channel.idleTimeout = answerTimeout
         return channel
     }
@@ -176,6 +178,8 @@ public final class HTTPClient: Sendable {
             }
         }
         let answer: ResponseHead
+        channel.deadline = Clock.monotonic + 2_000_000 * Int64(answerTimeout)
+        defer { channel.deadline = nil }
         do { answer = try channel.readResponse() } catch let fault as WireFault where fault.kind == .timedOut {
             throw WireFault(.unanswered, "no answer: \(fault.message)")
         }

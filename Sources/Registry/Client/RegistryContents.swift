@@ -92,7 +92,8 @@ extension RegistrySession {
             if count == 0 { break }
             try sink.write(UnsafeRawBufferPointer(rebasing: space[..<count]))
             guard Clock.monotonic < deadline else {
-                throw Fault(.system, "the configuration \(descriptor.digest) came too slowly: \(sink.bytes.count) bytes in 20 s")
+                throw Fault(
+                    .system, "the configuration \(descriptor.digest) came too slowly: \(sink.bytes.count) bytes in 20 s")
             }
         }
         guard try ContentHash.digest(of: sink.bytes, descriptor.digest.algorithm) == descriptor.digest else {
@@ -122,6 +123,10 @@ final class RegistryBlob: ByteSource {
     private var answer: HTTPAnswer?
     private var patience: Patience
     private var since: Int64 = 0
+    /// Bytes that came, and nanoseconds that were waited for them, since the speed was last looked at.
+    private var measured: (bytes: Int64, waited: Int64) = (0, 0)
+    /// Who sends less than this in the time of three stalls is as good as stalled.
+    private static let least: Int64 = 16 << 10
 
     init(_ session: RegistrySession, _ descriptor: ContentDescriptor, offset: Int64, _ cancellation: WireCancellation) {
         self.session = session
@@ -139,7 +144,7 @@ final class RegistryBlob: ByteSource {
             do {
                 let answer = try self.answer ?? open()
                 self.answer = answer
-                let count = try answer.read(into: buffer)
+                let count = try measuredRead(answer, buffer)
                 guard count > 0 else { throw WireFault(.cut, "the content ended at \(position) of \(descriptor.size) bytes") }
                 guard position + Int64(count) <= descriptor.size else { throw tooLong() }
                 position += Int64(count)
@@ -158,6 +163,22 @@ final class RegistryBlob: ByteSource {
                 }
             }
         }
+    }
+
+    /// Only the time in which we wait counts: whoever unpacks may be slow.
+    private func measuredRead(_ answer: HTTPAnswer, _ buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+        let begun = Clock.monotonic
+        let count = try answer.read(into: buffer)
+        measured.waited += Clock.monotonic - begun
+        measured.bytes += Int64(count)
+        let patience = 3 * session.settings.stallTimeout
+        if measured.bytes >= Self.least {
+            measured = (0, 0)
+        } else if measured.waited > Int64(patience) * 1_000_000 {
+            defer { measured = (0, 0) }
+            throw WireFault(.timedOut, "the registry sends too slowly: \(measured.bytes) bytes in \(patience / 1000) s")
+        }
+        return count
     }
 
     private func tooLong() -> Fault {

@@ -25,18 +25,7 @@ struct RegistryRefusal: Error {
     }
 
     /// What strangers write goes to people's terminals: one line, no control characters, not endless.
-    static func printable(_ text: String) -> String {
-        var shown = ""
-        for scalar in text.unicodeScalars.prefix(300) {
-            switch scalar.properties.generalCategory {
-            // With what turns the direction of writing, and lines and paragraphs.
-            case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator:
-                shown.unicodeScalars.append(" ")
-            default: shown.unicodeScalars.append(scalar)
-            }
-        }
-        return shown
-    }
+    static func printable(_ text: String) -> String { VisibleText.of(text) }
 
     /// As docker shows codes: `manifest unknown: manifest unknown`.
     var words: String {
