@@ -11,7 +11,7 @@ from scene import check, made_images
 scene.enter()
 PICK = sys.argv[2] if len(sys.argv) > 2 else "."
 PAYLOAD = 300_000
-ENGINE = scene.Engine(sys.argv[1], [*scene.INSECURE, "--registry-stall-timeout", "2"])
+ENGINE = scene.Engine(sys.argv[1], [*scene.INSECURE, "--registry-stall-timeout", "1", "--max-download-attempts", "3"])
 plain = scene.faulty_registry.Registry(scene.OURS)
 other = scene.faulty_registry.Registry(scene.OTHER, like=plain)
 sleepy = scene.faulty_registry.Registry(scene.OURS, like=plain)

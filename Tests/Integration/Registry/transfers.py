@@ -11,7 +11,7 @@ from scene import check, made_images
 scene.enter()
 PICK = sys.argv[2] if len(sys.argv) > 2 else "."
 MIB = 1 << 20
-ENGINE = scene.Engine(sys.argv[1], scene.INSECURE)
+ENGINE = scene.Engine(sys.argv[1], [*scene.INSECURE, "--max-download-attempts", "3"])
 plain = scene.faulty_registry.Registry(scene.OURS)
 other = scene.faulty_registry.Registry(scene.OTHER, like=plain)
 secret = scene.faulty_registry.Registry(scene.OURS, auth="token", users={"u": "secret", "v": "other"}, like=plain)
