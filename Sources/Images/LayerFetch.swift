@@ -20,6 +20,13 @@ final class LayerFetches: Sendable {
     var width: Int { most.update { $0 } }
     func setWidth(_ width: Int) { most.update { $0 = max(1, width) } }
 
+    /// Contents whose partial file somebody writes: never two, whatever sizes their manifests claim.
+    private let partials = Monitor(Set<Digest>())
+
+    /// False when another fetch of that content has the partial file.
+    fileprivate func claimPartial(_ digest: Digest) -> Bool { partials.update { $0.insert(digest).inserted } }
+    fileprivate func releasePartial(_ digest: Digest) { partials.update { _ = $0.remove(digest) } }
+
     /// Takes part in the fetch of a content, which begins when nobody else has it under way.
     func join(_ descriptor: ContentDescriptor, _ store: ImageStore, _ fetcher: @Sendable () -> any ContentFetcher) -> LayerLease
     {
@@ -145,7 +152,18 @@ final class LayerFetch: Sendable {
         var observers: [ObjectID: @Sendable (LayerStage) -> Void] = [:]
         var isCancelled = false
         var workshop: Workshop?
+        /// The partial file is this fetch's to write and to hand on, until the workshop is given up.
+        var ownsPartial = false
         var isRunning = false
+
+        /// What is to be given up when nobody wants the result.
+        mutating func surrender() -> (Workshop?, ownsPartial: Bool) {
+            defer {
+                workshop = nil
+                ownsPartial = false
+            }
+            return (workshop, ownsPartial)
+        }
     }
 
     let descriptor: ContentDescriptor
@@ -173,16 +191,20 @@ final class LayerFetch: Sendable {
 
     /// A pull is through with it. True when it was the last one.
     func leave() -> Bool {
-        let (isLast, workshop) = state.update { state -> (Bool, Workshop?) in
+        let (isLast, things) = state.update { state -> (Bool, (Workshop?, ownsPartial: Bool)) in
             state.leases -= 1
-            guard state.leases == 0 else { return (false, nil) }
+            guard state.leases == 0 else { return (false, (nil, false)) }
             state.isCancelled = true
-            defer { if !state.isRunning { state.workshop = nil } }
-            return (true, state.isRunning ? nil : state.workshop)
+            return (true, state.isRunning ? (nil, false) : state.surrender())
         }
         if isLast { fetcher.cancel() }
-        if let workshop { store.clearLater(workshop) }
+        giveUp(things)
         return isLast
+    }
+
+    private func giveUp(_ things: (workshop: Workshop?, ownsPartial: Bool)) {
+        if things.ownsPartial { store.fetches.releasePartial(descriptor.digest) }
+        if let workshop = things.workshop { store.clearLater(workshop) }
     }
 
     func result(_ id: ObjectID, _ progress: @escaping @Sendable (LayerStage) -> Void) async throws -> FetchedLayer {
@@ -226,8 +248,8 @@ final class LayerFetch: Sendable {
         }
         let result: Result<FetchedLayer, any Error> =
             isWanted ? Result { try fetch() } : .failure(Fault(.cancelled, "the pull was cancelled"))
-        let (waiting, workshop) = state.update {
-            state -> ([CheckedContinuation<FetchedLayer, any Error>], Workshop?) in
+        let (waiting, things) = state.update {
+            state -> ([CheckedContinuation<FetchedLayer, any Error>], (Workshop?, ownsPartial: Bool)) in
             state.result = result
             state.isRunning = false
             defer {
@@ -236,10 +258,9 @@ final class LayerFetch: Sendable {
             }
             let unwanted: Bool
             if case .failure = result { unwanted = true } else { unwanted = state.leases == 0 }
-            defer { if unwanted { state.workshop = nil } }
-            return (Array(state.waiting.values), unwanted ? state.workshop : nil)
+            return (Array(state.waiting.values), unwanted ? state.surrender() : (nil, false))
         }
-        if let workshop { store.clearLater(workshop) }
+        giveUp(things)
         for continuation in waiting { continuation.resume(with: result) }
     }
 
@@ -250,7 +271,20 @@ final class LayerFetch: Sendable {
         }
         if let known { return FetchedLayer(place: .stored(known), blob: blob(known.diffID, file: nil)) }
         let workshop = try store.openWorkshop("pull")
-        state.update { $0.workshop = workshop }
+        let ownsPartial = store.fetches.claimPartial(descriptor.digest)
+        state.update { state in
+            state.workshop = workshop
+            state.ownsPartial = ownsPartial
+        }
+        // Somebody else's fetch of the same digest, of another size or on its way out, has the file: this one has no rest.
+        guard ownsPartial else {
+            if let layer = try attempt(workshop, "alone", file: workshop.file("content"), offset: 0) { return layer }
+            throw unproven
+        }
+        return try fetch(workshop, store.layout.partialBlob(descriptor.digest))
+    }
+
+    private func fetch(_ workshop: Workshop, _ file: String) throws -> FetchedLayer {
         try store.database.write { transaction in
             try transaction.setPartial(
                 PartialBlobRow(
@@ -260,9 +294,9 @@ final class LayerFetch: Sendable {
         TransferCrashPoint.pullRecorded.reach()
         do {
             let rest = try store.partialSize(descriptor)
-            if rest > 0, let layer = try attempt(workshop, "resumed", offset: rest) { return layer }
+            if rest > 0, let layer = try attempt(workshop, "resumed", file: file, offset: rest) { return layer }
             store.emptyPartial(descriptor.digest)
-            if let layer = try attempt(workshop, "whole", offset: 0) { return layer }
+            if let layer = try attempt(workshop, "whole", file: file, offset: 0) { return layer }
         } catch {
             let fault = imageFault(error)
             // What is no layer will not become one, and a full disk needs its room.
@@ -270,15 +304,18 @@ final class LayerFetch: Sendable {
             throw fault
         }
         store.dropPartial(descriptor.digest)
-        throw Fault(
+        throw unproven
+    }
+
+    private var unproven: Fault {
+        Fault(
             .invalid, "filesystem layer verification failed for digest \(descriptor.digest)",
             subject: descriptor.digest.description)
     }
 
     /// Nil when the bytes do not have the digest.
-    private func attempt(_ workshop: Workshop, _ name: String, offset: Int64) throws -> FetchedLayer? {
-        let file = try Descriptor.open(
-            store.layout.partialBlob(descriptor.digest), [.read, .write, .create], permissions: 0o600)
+    private func attempt(_ workshop: Workshop, _ name: String, file path: String, offset: Int64) throws -> FetchedLayer? {
+        let file = try Descriptor.open(path, [.readWrite, .create], permissions: 0o600)
         let hash = ContentHash(descriptor.digest.algorithm)
         let received = ReceivedContent(file, offset, descriptor, hash, fetcher) { [self] count in
             TransferCrashPoint.pullReceiving.reach()
@@ -306,10 +343,10 @@ final class LayerFetch: Sendable {
         guard try received.digest() == descriptor.digest else { return nil }
         TransferCrashPoint.pullUnpacked.reach()
         if compression == .none, built.diffID == descriptor.digest {
-            store.emptyPartial(descriptor.digest)
+            removeFolder(path)
             return FetchedLayer(place: .built(built), blob: nil)
         }
-        return FetchedLayer(place: .built(built), blob: blob(built.diffID, file: store.layout.partialBlob(descriptor.digest)))
+        return FetchedLayer(place: .built(built), blob: blob(built.diffID, file: path))
     }
 
     private func blob(_ diffID: Digest, file: String?) -> NewBlob {

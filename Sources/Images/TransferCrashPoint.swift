@@ -1,7 +1,7 @@
 import Linux
 
-/// Places where a test lets the engine die (`SKIFFD_CRASH_AT`): the steps of a pull.
-enum TransferCrashPoint: String, CaseIterable {
+/// Places where a test lets the engine die (`SKIFFD_CRASH_AT`): the steps of a pull and a push.
+package enum TransferCrashPoint: String, CaseIterable {
     /// A content's row is there, its file not yet.
     case pullRecorded = "pull.recorded"
     /// The first bytes of a content are in its file.
@@ -15,7 +15,14 @@ enum TransferCrashPoint: String, CaseIterable {
     /// The records are written.
     case pullStored = "pull.stored"
 
+    /// One layer is in the registry.
+    case pushLayer = "push.layer"
+    /// All layers are; the manifest is not.
+    case pushLayers = "push.layers"
+    /// So is the manifest; we have not noted where they are.
+    case pushManifest = "push.manifest"
+
     private static let wanted = environmentVariable("SKIFFD_CRASH_AT")
 
-    func reach() { if let wanted = Self.wanted, wanted == rawValue { killThisProcess() } }
+    package func reach() { if let wanted = Self.wanted, wanted == rawValue { killThisProcess() } }
 }

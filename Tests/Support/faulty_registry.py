@@ -19,6 +19,7 @@ prints one line of JSON with its addresses, serves `test/app:latest` (OCI, gzip)
 
 A rule is matched against "METHOD path?query" with `re.search`, the first that fits and is not used up counts:
   on          the pattern                                   times, skip   how often it acts; how many matches it lets pass before
+  chance      how likely it acts, 0 to 1
   wait        seconds before anything is answered           drop          closes without an answer
   status      answers so, with `fields` and `body`          fields        sets (or with null removes) fields of the right answer
   body        another body (text), its length fits          flip          one byte of the body is changed
@@ -35,7 +36,7 @@ A rule is matched against "METHOD path?query" with `re.search`, the first that f
   nomount     a mount becomes an upload
   location    Location as said ({path} …)                   swallow       PATCH/PUT: takes N bytes of the body, then closes
 """
-import argparse, base64, hashlib, json, os, re, socket, socketserver, ssl, struct, subprocess, sys, tempfile, threading, time
+import argparse, base64, hashlib, json, os, random, re, socket, socketserver, ssl, struct, subprocess, sys, tempfile, threading, time
 import urllib.parse
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -147,7 +148,7 @@ class Registry:
                 if rule.get("skip", 0) > 0:
                     rule["skip"] -= 1
                     continue
-                if rule.get("times", 1) <= 0:
+                if rule.get("times", 1) <= 0 or random.random() >= rule.get("chance", 1):
                     continue
                 if "times" in rule:
                     rule["times"] -= 1

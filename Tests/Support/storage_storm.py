@@ -3,7 +3,8 @@
 while the engine is killed at random moments or at named places. After each kill a new engine must find everything sound: system check
 finds nothing, every byte has a record, and every image that was reported stored runs.
 
-STORM_KILLS (200), STORM_SEED (random, printed), STORM_REGISTRY (host:port of a registry, none), SKIFF_BIN_DIR (bin).
+STORM_KILLS (200), STORM_SEED (random, printed), STORM_REGISTRY (host:port of a registry; "faulty" for one of ours that cuts,
+refuses and stalls now and then; none), SKIFF_BIN_DIR (bin).
 """
 import json, os, pathlib, random, shutil, signal, subprocess, sys, tarfile, tempfile, threading, time
 
@@ -20,7 +21,14 @@ POINTS = [
     "remove.discarding", "remove.discarded",
 ]
 if REGISTRY:
-    POINTS += ["pull.recorded", "pull.receiving", "pull.unpacked", "pull.fetched", "pull.placed", "pull.stored"]
+    POINTS += ["pull.recorded", "pull.receiving", "pull.unpacked", "pull.fetched", "pull.placed", "pull.stored", "push.layer", "push.layers",
+               "push.manifest"]
+if REGISTRY == "faulty":
+    import faulty_registry
+    registry = faulty_registry.Registry()
+    REGISTRY = registry.name
+    registry.plan({"on": "GET .*/blobs/", "cut": 20_000, "chance": 0.2}, {"on": "(GET|PUT|PATCH) ", "status": 503, "chance": 0.05},
+                  {"on": "(PUT|PATCH) .*/uploads/", "swallow": 10_000, "chance": 0.1}, {"on": "GET .*/blobs/", "stall": 30_000, "chance": 0.05})
 faults, counts = [], {}
 lock = threading.Lock()
 

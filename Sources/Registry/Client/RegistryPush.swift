@@ -37,6 +37,7 @@ public struct RegistryPush: Sendable {
     {
         do {
             progress(.preparing)
+            defer { TransferCrashPoint.pushLayer.reach() }
             if layer.isAsNamed, asIs || !layer.isPlain {
                 try put(layer.descriptor, progress) { try store.write(layer, to: $0) }
                 return layer.descriptor
@@ -96,6 +97,7 @@ public struct RegistryPush: Sendable {
     /// Puts configuration and manifest there, under a tag. Answers what the tag is now. Blocks.
     public func finish(_ image: PushableImage, _ layers: [ContentDescriptor], tag: String) throws -> ContentDescriptor {
         do {
+            TransferCrashPoint.pushLayers.reach()
             let configBytes = image.configBytes
             let config = UploadSource(digest: image.id, size: Int64(configBytes.count)) { sink in
                 try configBytes.withUnsafeBytes { try sink.write($0) }
@@ -115,6 +117,7 @@ public struct RegistryPush: Sendable {
                     descriptor = try putManifest(docker.json, docker.mediaType, tag)
                 }
             }
+            TransferCrashPoint.pushManifest.reach()
             try store.remember(layers.map(\.digest), in: session.repository, of: session.domain)
             return descriptor
         } catch { throw RegistryFaults.fault(error, "pushing \(session.domain)/\(session.repository):\(tag)") }

@@ -74,8 +74,9 @@ struct RegistryUploader: Sendable {
 
     private func begin() throws -> HTTPURL {
         let answer = try session.request(RegistryRequest("POST", "\(session.repository)/blobs/uploads/"), cancellation)
-        guard answer.status == 202, let place = answer["Location"].flatMap({ answer.url.resolving($0) }) else {
-            throw RegistryRefusal(answer)
+        guard answer.status == 202 else { throw RegistryRefusal(answer) }
+        guard let place = answer["Location"].flatMap({ answer.url.resolving($0) }) else {
+            throw Fault(.system, "the registry accepts an upload and does not say where it goes (no usable Location)")
         }
         answer.discard()
         return place
@@ -102,7 +103,7 @@ struct RegistryUploader: Sendable {
             answer = try send("PUT", target, ["Content-Type": "application/octet-stream"], body(source, size, from: 0, progress))
         } catch let fault as WireFault where fault.kind == .cut || fault.kind == .timedOut {
             // What has arrived need not be sent again, where the registry kept it.
-            guard let offset = received(place), offset > 0, offset < size else { throw fault }
+            guard let offset = received(place, of: size) else { throw fault }
             try resume(source, place, digest, size, from: offset, progress)
             return
         }
@@ -121,11 +122,12 @@ struct RegistryUploader: Sendable {
         }
     }
 
-    /// How many bytes of an upload the registry has; nil where it does not say.
-    private func received(_ place: HTTPURL) -> Int64? {
+    /// How many bytes of an upload the registry has, more than none and fewer than all; nil where it does not say.
+    private func received(_ place: HTTPURL, of size: Int64) -> Int64? {
         guard let answer = try? send("GET", place) else { return nil }
         defer { answer.discard() }
-        guard answer.status == 204, let range = answer["Range"], let end = range.split(separator: "-").last.flatMap({ Int64($0) })
+        guard answer.status == 204, let range = answer["Range"], let end = range.split(separator: "-").last.flatMap({ Int64($0) }),
+            end >= 0, end < size - 1
         else { return nil }
         return end + 1
     }
@@ -144,7 +146,8 @@ struct RegistryUploader: Sendable {
 
     // MARK: In pieces
 
-    private static let piece = 16 << 20
+    /// As many are in memory as there are uploads at a time.
+    private static let piece = 4 << 20
 
     private func uploadPieces(
         _ source: UploadSource, _ digest: Digest, _ size: Int64, _ progress: @escaping @Sendable (Int64) -> Void

@@ -2,6 +2,11 @@
 """Pulls from a registry that misbehaves: each ends in time, in success or in one clear line; nothing is left, memory stays bounded.
 
     pull_faults.py BIN_FOLDER [PATTERN]      as root; PATTERN picks cases by name
+
+Classes of faults that other engines had, and the cases that look for them: credentials that leave (CVE-2020-15157, CVE-2019-10214,
+CVE-2021-41092, CVE-2026-33540): realm-*, elsewhere*, to-plain-text, redirect-*; unvalidated digests and ambiguous manifests (CVE-2024-3727,
+GHSA-5j5w-g665-5m35, GHSA-xmmx-7jpf-fx42, GHSA-qq97-vm5h-rrhg): hostile digest-*, type-mismatch-*, ambiguous; a manifest that ends the
+engine (CVE-2021-21285): hostile *; exhausted memory (CVE-2022-31030, CVE-2023-25153 and others): endless-*, hostile json-*.
 """
 import os, re, sys, time
 sys.dont_write_bytecode = True

@@ -224,6 +224,8 @@ push("plain", [])
 push("token", [], at=guarded)
 push("cut", [{"on": "(PATCH|PUT) /v2/{repo}/blobs/uploads", "swallow": 100_000, "times": 1}])
 push("cut-at-once", [{"on": "(PATCH|PUT|POST) /v2/{repo}/blobs/uploads", "drop": True, "times": 2}])
+push("cut-odd-range", [{"on": "(PATCH|PUT) /v2/{repo}/blobs/uploads", "swallow": 100_000, "times": 1},
+                       {"on": "GET /v2/{repo}/blobs/uploads", "status": 204, "fields": {"Range": "0-9223372036854775807"}}])
 push("cut-always", [{"on": "(PATCH|PUT) /v2/{repo}/blobs/uploads", "swallow": 50_000}], r".", 40)
 push("busy", [{"on": "POST /v2/{repo}/blobs", "status": 503, "times": 1}, {"on": "(PATCH|PUT) /v2/{repo}/blobs", "status": 503, "times": 1},
               {"on": "PUT /v2/{repo}/manifests", "status": 503, "times": 1}])
