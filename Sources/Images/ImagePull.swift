@@ -7,8 +7,14 @@ import State
 public protocol ContentFetcher: Sendable {
     /// The content's bytes from an offset on; it goes on by itself after a cut. Ends with as many bytes as the descriptor says, or throws.
     func open(_ descriptor: ContentDescriptor, from offset: Int64) throws -> any ByteSource
+    /// What is open ends soon; another `open` begins anew. From any thread.
+    func interrupt()
     /// Nobody wants it any more: what waits ends soon. From any thread.
     func cancel()
+}
+
+extension ContentFetcher {
+    public func interrupt() {}
 }
 
 /// An image as a registry describes it, checked by nobody yet but for the documents' digests.

@@ -335,6 +335,8 @@ final class LayerFetch: Sendable {
             ahead.abandon()
             ahead.close()
             let fault = imageFault(error)
+            // What an earlier pull left may be damaged: everything anew then.
+            if offset > 0, fault.kind == .invalid, !received.isRefused { return nil }
             // Was it damaged on the way, or made so? The rest tells.
             if fault.kind == .invalid, !received.isRefused { try? received.copy(to: NullSink()) }
             if received.isComplete, try received.digest() != descriptor.digest { return nil }
@@ -428,7 +430,7 @@ private final class ReceivedContent: ByteSource {
         observe(told)
     }
 
-    func abandon() { fetcher.cancel() }
+    func abandon() { fetcher.interrupt() }
 }
 
 // MARK: Files of what was partly received

@@ -292,7 +292,8 @@ def hostile_manifests(elsewhere="http://198.51.100.2:1"):
     foreign = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
     for name, urls in {"http": [elsewhere + "/foreign"], "file": ["file:///etc/shadow"], "script": ["javascript:alert(1)"], "types": [1],
                        "many": [elsewhere + f"/foreign/{number}" for number in range(10000)]}.items():
-        add("foreign-" + name, layer0(mediaType=foreign, urls=urls))
+        layer = Layer(file_tar("own", b"foreign, " + name.encode()))
+        add("foreign-" + name, Image([layer], manifest={"layers": [dict(layer.descriptor(), mediaType=foreign, urls=urls)]}))
     add("urls-unasked", dict(good.document, layers=[dict(each, urls=[elsewhere + "/unasked"]) for each in good.document["layers"]]), None)
     for name, text in {"text": b"this is no gzip", "half": root_layer().data[:5000], "tail": root_layer().data + b"garbage behind"}.items():
         layer = Layer(b"", data=text, diff_id=root_layer().diff_id)

@@ -272,14 +272,30 @@ extension RegistrySession {
 
 /// Fetches one content of a repository.
 final class RegistryFetcher: ContentFetcher {
+    private struct State {
+        var current = WireCancellation()
+        var isCancelled = false
+    }
+
     private let session: RegistrySession
-    private let cancellation = WireCancellation()
+    private let state = Monitor(State())
 
     init(_ session: RegistrySession) { self.session = session }
 
     func open(_ descriptor: ContentDescriptor, from offset: Int64) throws -> any ByteSource {
-        RegistryBlob(session, descriptor, offset: offset, cancellation)
+        let cancellation = state.update { state in
+            if !state.isCancelled { state.current = WireCancellation() }
+            return state.current
+        }
+        return RegistryBlob(session, descriptor, offset: offset, cancellation)
     }
 
-    func cancel() { cancellation.cancel() }
+    func interrupt() { state.update { $0.current }.cancel() }
+
+    func cancel() {
+        state.update { state in
+            state.isCancelled = true
+            return state.current
+        }.cancel()
+    }
 }
