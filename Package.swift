@@ -101,7 +101,8 @@ let package = Package(
             ["TestSupport", "Images", "Archive", "Linux", "Logs", "Runtime", "Networks", "State", "JSON", "Model"],
             exclude: [
                 "CLI/engine.py", "CLI/engine_death.py", "CLI/terminal.py", "CLI/recorder.py", "CLI/compare_create.py",
-                "Registry/registry_server.py",
+                "Registry/registry_server.py", "Registry/scene.py", "Registry/pull_faults.py", "Registry/transfers.py",
+                "Registry/transfer_kills.py",
             ]),
         tests("ClientTests", ["Client", "Linux", "JSON", "Model"]),
         tests("CLITests", ["CLI", "Client", "Linux", "JSON", "Model"], exclude: ["docker-create.json"]),
