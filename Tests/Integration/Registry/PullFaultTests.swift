@@ -2,17 +2,20 @@ import TestSupport
 import Testing
 
 /// What registries, disks and kills do to pulls and pushes: scripts, since the registry that misbehaves is one
-/// (`Tests/Support/faulty_registry.py`). They make namespaces and an engine of their own.
+/// (`Tests/Support/faulty_registry.py`). They make namespaces and an engine of their own, and mostly wait: they run side by side.
 @Suite(.serialized) struct PullFaultTests {
-    private func script(_ name: String) {
+    /// - `pull_faults.py`: whatever a registry does, a pull ends in time, in success or in one line.
+    /// - `transfers.py`: pulls side by side, cancelled, resumed, refused; pushes to a registry that misbehaves.
+    /// - `transfer_kills.py`: SIGKILL at every step of a transfer; full disks.
+    @Test func `Transfers survive registries, disks and kills`() throws {
         let folder = String(#filePath.dropLast("PullFaultTests.swift".count))
-        let result = run(["python3", folder + name, binaries], environment: ["PYTHONDONTWRITEBYTECODE": "1"], timeout: 300)
-        #expect(result.status == 0, "\(result.output)\n\(result.error)")
+        let names = ["pull_faults.py", "transfers.py", "transfer_kills.py"]
+        let scripts = try names.map { name in
+            try RunningProcess(["python3", folder + name, binaries], environment: ["PYTHONDONTWRITEBYTECODE": "1"])
+        }
+        for (name, script) in zip(names, scripts) {
+            let result = script.finish(timeout: 300)
+            #expect(result.status == 0, "\(name)\n\(result.output)\n\(result.error)")
+        }
     }
-
-    @Test func `Whatever a registry does, a pull ends in time, in success or in one line`() { script("pull_faults.py") }
-
-    @Test func `Transfers side by side, cancelled, resumed and refused`() { script("transfers.py") }
-
-    @Test func `Killed at every step of a transfer, and on full disks`() { script("transfer_kills.py") }
 }
