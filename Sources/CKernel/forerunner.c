@@ -18,7 +18,7 @@ enum { UNKNOWN, NETWORK, NOTHING };
 
 // One at a time: callers have one thread and end what they begin.
 static struct {
-    int maker, order, has_mounts, network;
+    int maker, order, has_mounts, network, unneeded;
     long size;
 } state;
 static char mounts[65536];
@@ -79,13 +79,15 @@ static int run(void *unused) {
     if (call(SYS_getppid, 0, 0, 0, 0) != state.maker) return 1;
     state.size = read_mounts();
     set(&state.has_mounts, 1);
+    if (state.unneeded >= 0) call(SYS_close, state.unneeded, 0, 0, 0);
     if (!wait_for(&state.order, 10000) || state.order != NETWORK) return 0;
     if (call(SYS_unshare, CLONE_NEWNET, 0, 0, 0) == 0)
         state.network = (int)call(SYS_openat, AT_FDCWD, (long)"/proc/self/ns/net", O_RDONLY | O_CLOEXEC, 0);
     return 0;
 }
 
-int skiff_forerunner_begin(void) {
+int skiff_forerunner_begin(int unneeded) {
+    state.unneeded = unneeded;
     state.maker = getpid();
     state.order = state.has_mounts = 0;
     state.network = -1;

@@ -12,6 +12,9 @@
 
 // Volatile: the compiler would work constructors out beforehand, where nothing is sealed yet.
 static volatile int is_sealed;
+static volatile int mount = -1;
+
+int skiff_sealed_mount(void) { return mount; }
 
 // The Swift runtime looks in a dozen places for a program that shows crashes, which is not there, unless it is told so. It reads
 // its settings before main; the program itself, and what it starts, see the environment as it was.
@@ -164,6 +167,25 @@ static long open_copy(const char *folder_path, const struct statx *own) {
     return file;
 }
 
+// The descriptor that this program was executed from: AT_EXECFN is /dev/fd/N then (execveat(2)). Its last close takes the mount away
+// again and waits for a grace period of RCU, so it is left open until somebody has the time.
+static int find_mount(char **environment, const struct statx *own) {
+    struct statx status;
+    const char *text = 0;
+    int number = 0;
+    while (*environment) environment++;
+    for (unsigned long *entry = (unsigned long *)(environment + 1); *entry; entry += 2)
+        if (*entry == 31 /* AT_EXECFN */) text = (const char *)entry[1];
+    if (!text) return -1;
+    for (const char *name = "/dev/fd/"; *name; name++, text++)
+        if (*name != *text) return -1;
+    for (; *text >= '0' && *text <= '9' && number < 65536; text++) number = number * 10 + (*text - '0');
+    if (*text || !look(number, "", &status) || status.stx_ino != own->stx_ino || status.stx_mnt_id != own->stx_mnt_id ||
+        call(SYS_fcntl, number, F_SETFD, FD_CLOEXEC, 0, 0) != 0)
+        return -1;
+    return number;
+}
+
 __attribute__((used)) void skiff_enter_sealed_copy(long *stack) {
     struct { unsigned long long set, clear, propagation, userns; } attributes;
     struct statx own_status;
@@ -175,6 +197,7 @@ __attribute__((used)) void skiff_enter_sealed_copy(long *stack) {
     if (!look(own, "", &own_status)) {
     } else if (is_mounted_copy(own, &own_status)) {
         is_sealed = 1;
+        mount = find_mount(environment, &own_status);
         call(SYS_prctl, PR_SET_NAME, (long)"skiff-runtime", 0, 0, 0);
     } else {
         long file = open_copy("/run/skiff-runtime/sealed", &own_status);
@@ -184,12 +207,12 @@ __attribute__((used)) void skiff_enter_sealed_copy(long *stack) {
             attributes.clear = 0x8;  // noexec
             attributes.propagation = 0x40000;  // private
             attributes.userns = 0;
-            // open_tree(2) OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH
-            long mount = call(SYS_open_tree, file, (long)"", 1 | O_CLOEXEC | AT_EMPTY_PATH, 0, 0);
-            if (mount >= 0 &&
-                call(SYS_mount_setattr, mount, (long)"", AT_EMPTY_PATH, (long)&attributes, sizeof attributes) == 0)
-                call(SYS_execveat, mount, (long)"", (long)arguments, (long)environment, AT_EMPTY_PATH);
-            if (mount >= 0) call(SYS_close, mount, 0, 0, 0, 0);
+            // open_tree(2) OPEN_TREE_CLONE | AT_EMPTY_PATH; the copy makes it close-on-exec (find_mount)
+            long clone = call(SYS_open_tree, file, (long)"", 1 | AT_EMPTY_PATH, 0, 0);
+            if (clone >= 0 &&
+                call(SYS_mount_setattr, clone, (long)"", AT_EMPTY_PATH, (long)&attributes, sizeof attributes) == 0)
+                call(SYS_execveat, clone, (long)"", (long)arguments, (long)environment, AT_EMPTY_PATH);
+            if (clone >= 0) call(SYS_close, clone, 0, 0, 0, 0);
             call(SYS_close, file, 0, 0, 0, 0);
         }
     }

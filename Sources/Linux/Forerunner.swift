@@ -8,9 +8,9 @@ import Glibc
 public final class Forerunner: @unchecked Sendable {
     private var helper: CInt
 
-    /// Nil where no helper can be started.
-    public init?() {
-        helper = skiff_forerunner_begin()
+    /// Nil where no helper can be started. It closes a descriptor whose end takes time, if one is given.
+    public init?(closing unneeded: CInt = -1) {
+        helper = skiff_forerunner_begin(unneeded)
         if helper < 0 { return nil }
     }
 

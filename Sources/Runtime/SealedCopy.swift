@@ -10,7 +10,10 @@ public enum SealedCopy {
     private static let entered = Flag()
 
     /// Told by the program's first lines, which have looked already.
-    public static func isEntered() { entered.set() }
+    public static func isEntered(from mount: CInt) { entered.set(mount) }
+
+    /// The descriptor of the mount that this process was executed from; nobody needs it, but its last close takes time.
+    public static var mount: CInt { entered.mount }
 
     /// Comes back when this process is the sealed copy already; else becomes it, with the same arguments.
     public static func enter() throws {
@@ -107,5 +110,10 @@ public enum SealedCopy {
 private final class Flag: @unchecked Sendable {
     // True by the program's first line or never: nobody writes while somebody else reads.
     private(set) var isSet = false
-    func set() { isSet = true }
+    private(set) var mount: CInt = -1
+
+    func set(_ mount: CInt) {
+        isSet = true
+        self.mount = mount
+    }
 }

@@ -4,8 +4,8 @@ import Model
 import Runtime
 
 /// `skiff-runtime`: the OCI runtime's command line, with runc's grammar; `shim` is the engine's way in. The exit code.
-public func runtimeMain(isSealed: Bool = false) -> Int32 {
-    if isSealed { SealedCopy.isEntered() }
+public func runtimeMain(isSealed: Bool = false, mount: CInt = -1) -> Int32 {
+    if isSealed { SealedCopy.isEntered(from: mount) }
     let arguments = CommandLine.arguments
     if arguments.first?.hasSuffix("/docker-init") == true {
         return runAsInit(Array(arguments.dropFirst(arguments.count > 1 && arguments[1] == "--" ? 2 : 1)))

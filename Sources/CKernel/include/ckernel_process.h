@@ -34,8 +34,9 @@ int skiff_wait_pid(int pid, int no_hang, int *status, int *by_signal);
 int skiff_ended_child(void);
 /// The pid of a pidfd (/proc/self/fdinfo); -1 when it cannot be told.
 int skiff_pidfd_pid(int pidfd);
-/// Begins a helper process that reads the table of mounts; its pid, -1. For callers with one thread, one at a time.
-int skiff_forerunner_begin(void);
+/// Begins a helper process that reads the table of mounts and closes a descriptor unless it is -1; its pid, -1. For callers with one
+/// thread, one at a time.
+int skiff_forerunner_begin(int unneeded);
 /// The size of /proc/self/mountinfo and where it is; -1 when it cannot be had from the helper.
 long skiff_forerunner_mounts(const char **bytes);
 /// Orders a network namespace.

@@ -16,7 +16,7 @@ enum CreateCommand {
         let options = try options(arguments)
         let id = try options.onlyOperand("create")
         try SealedCopy.enter()
-        let forerunner = Forerunner()
+        let forerunner = Forerunner(closing: SealedCopy.mount)
         var request = try request(id, options, context)
         request.forerunner = forerunner
         request.startsByFIFO = true
@@ -33,7 +33,7 @@ enum CreateCommand {
         let options = try options(arguments)
         let id = try options.onlyOperand("run")
         try SealedCopy.enter()
-        let forerunner = Forerunner()
+        let forerunner = Forerunner(closing: SealedCopy.mount)
         var request = try request(id, options, context)
         request.forerunner = forerunner
         request.startsAtOnce =
