@@ -57,9 +57,11 @@ let package = Package(
         room("Runtime", ["Linux", "JSON", "Model"]),
         room("Shim", ["Runtime", "Logs", "Linux", "JSON", "Model"]),
 
+        room("Tar", ["Linux", "JSON", "Model"]),
+
         // The engine's rooms
         room(
-            "Archive", ["CCompression", "CCrypto", "Linux", "JSON", "Model"],
+            "Archive", ["Tar", "CCompression", "CCrypto", "Linux", "JSON", "Model"],
             link: [
                 "-l:libzstd.a", "-l:liblzma.a", "-l:libbz2.a", "-l:liblz4.a", "-l:libdeflate.a", "-l:libz.a", "-l:libcrypto.a",
             ]),
@@ -77,7 +79,7 @@ let package = Package(
 
         // The client
         room("Client", ["Linux", "JSON", "Model"]),
-        room("CLI", ["Client", "Linux", "JSON", "Model"]),
+        room("CLI", ["Client", "Tar", "Linux", "JSON", "Model"]),
 
         // Thin mains. Runtime and client are fully static: 0.6 ms to start instead of 2.6.
         .executableTarget(
@@ -105,7 +107,8 @@ let package = Package(
                 "Registry/transfer_kills.py",
             ]),
         tests("ClientTests", ["Client", "Linux", "JSON", "Model"]),
-        tests("CLITests", ["CLI", "Client", "Linux", "JSON", "Model"], exclude: ["docker-create.json"]),
+        tests("TarTests", ["TestSupport", "Tar", "Linux", "Model"]),
+        tests("CLITests", ["TestSupport", "CLI", "Client", "Tar", "Linux", "JSON", "Model"], exclude: ["docker-create.json"]),
         tests("JSONTests", ["JSON"]),
         tests("ModelTests", ["Model", "JSON"]),
         tests("LinuxTests", ["Linux", "Model"]),

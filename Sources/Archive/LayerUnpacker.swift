@@ -1,14 +1,6 @@
 import Linux
 import Model
 
-/// How a layer's special things are kept on the disk.
-public enum LayerPrivilege: Sendable {
-    /// Owners, devices and overlayfs's `trusted.` attributes as they are.
-    case root
-    /// Everything belongs to the caller, devices are left out, overlayfs's marks are `user.` attributes (mount option userxattr).
-    case user
-}
-
 /// What unpacking a layer came to.
 public struct UnpackedLayer: Sendable {
     public internal(set) var entries = 0
@@ -139,12 +131,7 @@ public final class LayerUnpacker {
     private func file(_ name: PathBytes, in folder: OpenFolder, _ entry: TarEntry, _ reader: TarReader) throws {
         let file = try newFile(name, in: folder)
         try recipe?.file(folder.path(of: name), entry)
-        if let segments = entry.segments {
-            try writeSparse(file, segments, reader)
-            try file.truncate(to: entry.size)
-        } else {
-            try reader.readContent { try file.writeAll($0) }
-        }
+        try reader.writeContent(of: entry, to: file)
         result.bytes += entry.size
         if privilege == .root { try file.changeOwner(uid: entry.uid, gid: entry.gid) }
         try file.changeMode(entry.mode)
@@ -162,29 +149,6 @@ public final class LayerUnpacker {
         } catch let fault as KernelFault where fault.isExisting {
             try clear(name, in: folder)
             return try folder.descriptor.open(child: name, [.write, .create, .exclusive], permissions: 0o600)
-        }
-    }
-
-    private func writeSparse(_ file: borrowing Descriptor, _ segments: [TarEntry.Segment], _ reader: TarReader) throws {
-        var index = 0
-        var done: Int64 = 0
-        var pieces: [(offset: Int64, range: Range<Int>)] = []
-        try reader.readContent { bytes in
-            var at = 0
-            pieces.removeAll(keepingCapacity: true)
-            while at < bytes.count, index < segments.count {
-                let count = min(bytes.count - at, Int(segments[index].length - done))
-                pieces.append((segments[index].offset + done, at..<(at + count)))
-                at += count
-                done += Int64(count)
-                if done == segments[index].length {
-                    index += 1
-                    done = 0
-                }
-            }
-            for piece in pieces {
-                try file.writeAll(UnsafeRawBufferPointer(rebasing: bytes[piece.range]), at: piece.offset)
-            }
         }
     }
 

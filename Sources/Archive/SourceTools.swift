@@ -54,17 +54,6 @@ public final class TeeSource: ByteSource {
     public func abandon() { source.abandon() }
 }
 
-/// Whether bytes are a tar's header.
-public enum TarProbe {
-    public static func isHeader(_ block: [UInt8]) -> Bool {
-        guard block.count >= 512 else { return false }
-        return block.withUnsafeBytes { bytes in
-            let header = TarHeader(UnsafeRawBufferPointer(rebasing: bytes[..<512]))
-            return !header.isZero && header.hasValidChecksum
-        }
-    }
-}
-
 /// Passes bytes on to a sink and hashes what passes.
 public final class HashingSink: ByteSink {
     private let sink: any ByteSink
@@ -78,18 +67,5 @@ public final class HashingSink: ByteSink {
     public func write(_ bytes: UnsafeRawBufferPointer) throws {
         hash.update(bytes)
         try sink.write(bytes)
-    }
-}
-
-extension ByteSource {
-    /// Reads to the end and writes everything to a sink.
-    public func copy(to sink: any ByteSink) throws {
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
-        defer { buffer.deallocate() }
-        while true {
-            let count = try read(into: buffer)
-            if count == 0 { return }
-            try sink.write(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-        }
     }
 }

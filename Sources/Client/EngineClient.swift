@@ -104,18 +104,33 @@ public final class EngineClient {
     }
 
     /// Sends a request whose answer is a stream: the caller reads the body and drops the connection.
-    public func stream(_ method: String, _ path: String, _ query: Query = Query(), body: RequestBody = .none) throws
-        -> HTTPConnection
-    {
-        let connection = try open(method, target(path, query), body, [])
+    public func stream(
+        _ method: String, _ path: String, _ query: Query = Query(), body: RequestBody = .none, headers: [(String, String)] = []
+    ) throws -> HTTPConnection {
+        let connection = try open(method, target(path, query), body, headers)
         let head = try receive(connection)
         if !head.isSuccess { try Self.check(head, try connection.readAll()) }
-        lastContentType = head.field("content-type")
+        lastHead = head
         return connection
     }
 
+    /// The head that a GET would be answered with.
+    public func head(_ path: String, _ query: Query = Query()) throws -> ResponseHead {
+        let connection = try open("HEAD", target(path, query), .none, [])
+        let head: ResponseHead
+        do { head = try connection.receiveHead(bodyless: true) } catch let fault as KernelFault {
+            throw Fault(.unavailable, "the engine closed the connection", cause: fault)
+        }
+        giveBack(connection)
+        try Self.check(head, [])
+        return head
+    }
+
+    /// The head of the last stream's answer.
+    public private(set) var lastHead = ResponseHead()
+
     /// The Content-Type of the last stream.
-    public private(set) var lastContentType: String?
+    public var lastContentType: String? { lastHead.field("content-type") }
 
     /// Begins a request without waiting for its answer: `finish` reads it.
     public func begin(_ method: String, _ path: String, _ query: Query = Query(), body: RequestBody = .none) throws
@@ -152,7 +167,7 @@ public final class EngineClient {
             try Self.check(head, try connection.readAll())
             throw Fault(.system, "unable to upgrade to tcp, received \(head.status)")
         }
-        lastContentType = head.field("content-type")
+        lastHead = head
         return connection
     }
 

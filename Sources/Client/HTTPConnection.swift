@@ -95,7 +95,8 @@ public final class HTTPConnection {
     // MARK: Receiving
 
     /// Reads the head of the answer (passing over 100 Continue); its body is read with `readBody` or `readAll`.
-    public func receiveHead(upgraded: Bool = false) throws -> ResponseHead {
+    /// - Parameter bodyless: the answer to HEAD.
+    public func receiveHead(upgraded: Bool = false, bodyless: Bool = false) throws -> ResponseHead {
         while true {
             let head = try readHead()
             if head.status / 100 == 1, head.status != 101 { continue }
@@ -106,7 +107,7 @@ public final class HTTPConnection {
             if upgraded, head.status == 101 || head.status == 200 {
                 framing = .untilClose
                 isReusable = false
-            } else if head.status == 204 || head.status == 304 {
+            } else if bodyless || head.status == 204 || head.status == 304 {
                 framing = .none
             } else if encoding == "chunked" {
                 framing = .chunked(nil)

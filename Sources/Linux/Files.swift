@@ -78,6 +78,13 @@ public enum FileSystemMagic {
     public static let cgroup: Int64 = 0x27_e0eb
     public static let cgroup2: Int64 = 0x6367_7270
     public static let overlay: Int64 = 0x794c_7630
+    /// What the kernel shows of itself: no files of anybody's.
+    public static let kernelsOwn: Set<Int64> = [
+        proc, sysfs, devpts, cgroup, cgroup2,
+        // mqueue, securityfs, debugfs, tracefs, bpf, pstore, configfs, fusectl, binfmt_misc, efivarfs
+        0x1980_0202, 0x7363_6673, 0x6462_6720, 0x7472_6163, 0xcafe_4a11, 0x6165_676c, 0x6265_6570, 0x6573_5543, 0x4249_4e4d,
+        0xde5e_81e4,
+    ]
 }
 
 /// Files by path and by descriptor. Folders are borrowed descriptors; `Files.workingDirectory` is AT_FDCWD.

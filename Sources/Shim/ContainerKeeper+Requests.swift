@@ -39,6 +39,9 @@ extension ContainerKeeper: ControlOwner {
         case .root:
             guard let rootMount else { throw notRunning }
             return Answer(descriptor: rootMount)
+        case .cloneRoot(let mounts):
+            guard phase != .stopped else { throw notRunning }
+            return Answer(descriptor: Handle(try RootClone.make(of: pidfd.raw, mounts: mounts)))
         case .closeStdin(let exec): try streams(of: exec).endInput()
         case .unknown(let name): throw Fault(.unsupported, "the container's shim does not know \"\(name)\"")
         }

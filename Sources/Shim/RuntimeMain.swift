@@ -11,6 +11,7 @@ public func runtimeMain(isSealed: Bool = false, mount: CInt = -1) -> Int32 {
         return runAsInit(Array(arguments.dropFirst(arguments.count > 1 && arguments[1] == "--" ? 2 : 1)))
     }
     if arguments.count > 1, arguments[1] == "clear-shim" { return ClearCommand.run(Array(arguments.dropFirst(2))) }
+    if arguments.count > 1, arguments[1] == "open-root" { return RootHelper.run() }
     if arguments.count > 1, arguments[1] == "shim" { return shimMain(arguments: Array(arguments.dropFirst(2))) }
     return RuntimeCommand.run(arguments.dropFirst())
 }

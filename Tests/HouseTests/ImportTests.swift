@@ -12,15 +12,16 @@ import Testing
     static let allowed: [String: Set<String>] = [
         "JSON": [], "Model": [], "Linux": ["CKernel"],
         "Logs": ["Linux"], "Runtime": ["Linux"], "Shim": ["Runtime", "Logs", "Linux"],
-        "Archive": ["Linux", "CCompression", "CCrypto"], "State": ["CSQLite"], "Images": ["Archive", "State", "Linux"],
+        "Tar": ["Linux"], "Archive": ["Tar", "Linux", "CCompression", "CCrypto"], "State": ["CSQLite"],
+        "Images": ["Archive", "State", "Linux"],
         "HTTP": ["CTLS", "Linux"], "Registry": ["CCrypt", "CCrypto", "HTTP", "Images", "Archive", "State", "Linux"],
         "Networks": ["State", "Linux"],
         "Engine": ["Registry", "HTTP", "Images", "Networks", "Logs", "State", "Archive", "Linux"],
         "API": ["Engine", "Linux"], "Daemon": ["API", "Engine", "Registry", "HTTP", "Images", "Networks", "State", "Linux"],
-        "Client": ["Linux"], "CLI": ["Client", "Linux"],
+        "Client": ["Linux"], "CLI": ["Client", "Tar", "Linux"],
     ]
     /// Rooms that end up in the static, single-threaded binaries.
-    static let bare: Set<String> = ["JSON", "Model", "Linux", "Logs", "Runtime", "Shim", "Client", "CLI"]
+    static let bare: Set<String> = ["JSON", "Model", "Linux", "Logs", "Runtime", "Shim", "Tar", "Client", "CLI"]
     static let nio: Set<String> = ["API", "Daemon"]
 
     static func sources(_ room: String) -> [String] {

@@ -47,6 +47,7 @@ extension Router<Route> {
             return .json(
                 try await ready().containers.commit(container, try CommitOptions(request), caller: request.caller), status: 201)
         }
+        addContainerFiles(ready)
         addContainerLife(ready)
         addContainerVerbs(ready)
     }

@@ -28,15 +28,14 @@ extension Router<Route> {
             .json(try await ready().images.prune(try request.query.filters(), caller: request.caller))
         }
         addImageStreams(ready)
+        addRegistries(ready)
     }
 
     private mutating func addImageStreams(_ ready: @escaping Ready) {
         on("POST", "/images/create", body: .stream, disconnect: .cancels) { request in
             let images = try await ready().images
             if let image = request.query.text("fromImage") {
-                var wish = PullRequest(image: image, tag: request.query.text("tag"))
-                wish.platform = request.query.text("platform")
-                let progress = try await images.pull(wish, caller: request.caller)
+                let progress = try await images.pull(try Self.pull(request, image), caller: request.caller)
                 return .stream("application/json") { try await $0.writeMessages(progress) }
             }
             let source = try request.query.required("fromSrc")

@@ -3,22 +3,13 @@ import Model
 extension Router<Route> {
     /// Routes that docker clients know and that this version does not serve: they say so, instead of "page not found".
     mutating func addUnbuilt() {
-        let registries = "registries are not built yet, use import, load or bootstrap"
         let networks = "networks beyond bridge, host and none are not built yet"
-        let reading = "copying from containers is not built yet: use exec with tar, or export"
         let unbuilt: [(method: String, pattern: String, text: String)] = [
-            ("POST", "/auth", "logging in is not possible: \(registries)"),
-            ("POST", "/images/{name...}/push", "pushing is not possible: \(registries)"),
-            ("GET", "/images/search", "searching is not possible: \(registries)"),
-            ("GET", "/distribution/{name...}/json", "looking into a registry is not possible: \(registries)"),
             ("POST", "/build", "building images is not built yet: use import, load, bootstrap or commit"),
             ("POST", "/networks/create", networks),
             ("POST", "/networks/{id}/connect", networks),
             ("POST", "/networks/{id}/disconnect", networks),
             ("DELETE", "/networks/{id}", networks),
-            ("GET", "/containers/{id}/archive", reading),
-            ("HEAD", "/containers/{id}/archive", reading),
-            ("PUT", "/containers/{id}/archive", "copying into containers is not built yet: use exec -i with tar"),
             ("GET", "/containers/{id}/attach/ws", "attaching over a web socket is not built yet: use attach"),
         ]
         // `system prune` goes through these: there is nothing to remove

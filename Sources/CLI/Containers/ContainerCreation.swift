@@ -18,7 +18,7 @@ struct ContainerCreation {
     func create() throws -> String {
         let cidFile = try openCIDFile()
         let client = try invocation.client()
-        if flags.string("pull") == "always" { try pull(client) }
+        if flags.string("pull") == "always" { try pull() }
         let answer: JSONValue
         do { answer = try post(client) } catch let refusal as EngineRefusal where refusal.isNotFound && isMissingImage(refusal)
         {
@@ -28,7 +28,7 @@ struct ContainerCreation {
             }
             Screen.error("Unable to find image '\(ImageName.familiar(request.image))' locally\n")
             do {
-                try pull(client)
+                try pull()
                 answer = try post(client)
             } catch {
                 removeCIDFile()
@@ -53,12 +53,9 @@ struct ContainerCreation {
 
     private func isMissingImage(_ refusal: EngineRefusal) -> Bool { refusal.message.lowercased().hasPrefix("no such image") }
 
-    private func pull(_ client: EngineClient) throws {
-        let (repository, tag) = ImageName.split(request.image)
-        var query = Query([("fromImage", repository), ("tag", tag.isEmpty ? "latest" : tag)])
-        query.add(ifSet: "platform", request.platform)
-        let stream = try client.stream("POST", "/images/create", query)
-        try ProgressStream(toError: true, quiet: flags.bool("quiet")).show(stream)
+    private func pull() throws {
+        try ImagePull(invocation, platform: request.platform)
+            .run(try Reference(request.image).withDefaultTag, ProgressStream(toError: true, quiet: flags.bool("quiet")))
     }
 
     private func openCIDFile() throws -> Descriptor? {

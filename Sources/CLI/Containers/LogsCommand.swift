@@ -108,9 +108,59 @@ enum CommitCommand {
         query.add(ifSet: "comment", flags.string("message") ?? "")
         for change in flags.list("change") { query.add("changes", change) }
         if !flags.bool("pause", default: true) { query.add("pause", "0") }
-        let answer: JSONValue = try invocation.client().post("/commit", query, json: Array("{}".utf8))
+        let client = try invocation.client()
+        let origin = CommitOrigin(client, invocation.arguments[0])
+        let answer: JSONValue = try client.post("/commit", query, json: origin.settings)
         try Screen.out((answer["Id"]?.string ?? "") + "\n")
+        origin.remark(changes: flags.list("change"))
         return 0
+    }
+}
+
+/// What the image of a `commit` is made of, and what is worth saying about it.
+private struct CommitOrigin {
+    private let container: JSONValue?
+    private let image: JSONValue?
+
+    init(_ client: EngineClient, _ name: String) {
+        container = try? client.get("/containers/\(Query.path(name))/json")
+        image = container?["Image"]?.string.flatMap { try? client.get("/images/\(Query.path($0))/json") }
+    }
+
+    private static func words(_ value: JSONValue?) -> [String] { (value?.array ?? []).compactMap(\.string) }
+
+    /// The container was given another entrypoint than its image's: for a look inside, not for all that come after.
+    private var hasForeignEntrypoint: Bool {
+        guard let container, let image else { return false }
+        return Self.words(container["Config"]?["Entrypoint"]) != Self.words(image["Config"]?["Entrypoint"])
+    }
+
+    /// The request's body: with the image's own entrypoint where the container's is foreign.
+    var settings: [UInt8] {
+        var writer = JSONWriter()
+        writer.object { writer in
+            guard hasForeignEntrypoint else { return }
+            writer.member("Entrypoint", Self.words(image?["Config"]?["Entrypoint"]))
+            writer.member("Cmd", Self.words(image?["Config"]?["Cmd"]))
+        }
+        return writer.bytes
+    }
+
+    func remark(changes: [String]) {
+        let sets = changes.contains { $0.trimmingSpaces().uppercased().hasPrefix("ENTRYPOINT") }
+        if hasForeignEntrypoint, !sets {
+            let own = Self.words(container?["Config"]?["Entrypoint"]).jsonText
+            Screen.error(
+                "NOTE: the image keeps its entrypoint, the container's own \(own) is not taken over; -c 'ENTRYPOINT \(own)' sets it\n"
+            )
+        }
+        let mounts = (container?["Mounts"]?.array ?? []).filter { $0["Type"]?.string != "tmpfs" }
+        guard !mounts.isEmpty else { return }
+        let names = mounts.map { mount in
+            let place = mount["Destination"]?.string ?? ""
+            return mount["Name"]?.string.map { "\(place) (volume \($0))" } ?? "\(place) (\(mount["Source"]?.string ?? ""))"
+        }
+        Screen.error("WARNING: what is mounted is not in the image: \(names.joined(separator: ", "))\n")
     }
 }
 

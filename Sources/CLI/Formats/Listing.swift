@@ -81,7 +81,7 @@ package struct Listing<Row> {
             let shown = names.compactMap { name in columns.first { $0.name == name } }
             let cells = rows.map { row in shown.map { $0.value(row).text } }
             return TabbedText.align(([shown.map(\.header)] + cells).map { $0.joined(separator: "\t") })
-        case .json: return rows.map { record($0, listed: true).json.jsonText + "\n" }.joined()
+        case .json: return rows.map { GoText.escapedForHTML(record($0, listed: true).json.jsonText) + "\n" }.joined()
         case .template(let template): return try rows.map { try template.run(record($0)) + "\n" }.joined()
         case .templateTable(let template):
             let header = try template.run(.record(type: type, columns.map { ($0.name, $0.headerValue) }))

@@ -11,8 +11,10 @@ package struct CommandTable: Sendable {
             LifecycleCommands.kill, LifecycleCommands.pause, LifecycleCommands.unpause, LifecycleCommands.wait,
             LifecycleCommands.remove,
             LifecycleCommands.rename, LifecycleCommands.update, LogsCommand.command, TopCommand.command, PortCommand.command,
-            CommitCommand.command, DiffCommand.command, StatsCommand.command, HistoryCommand.command, ImageChangeCommands.tag,
+            CommitCommand.command, CopyCommand.command, DiffCommand.command, StatsCommand.command, HistoryCommand.command,
+            ImageChangeCommands.tag,
             ImageChangeCommands.remove,
+            TransferCommands.pull, TransferCommands.push, LoginCommands.login, LoginCommands.logout, TransferCommands.search,
             ArchiveCommands.importFile, ArchiveCommands.load, ArchiveCommands.save, ArchiveCommands.export,
             BootstrapCommand.command,
             InspectCommand.command, EventsCommand.command,
@@ -21,6 +23,8 @@ package struct CommandTable: Sendable {
             SystemCommands.prune,
             NetworkCommands.list,
             RegistryCommands.serve, RegistryCommands.check,
+            ManifestCommands.create, ManifestCommands.annotate, ManifestCommands.inspect, ManifestCommands.push,
+            ManifestCommands.remove,
             VolumeCommands.list, VolumeCommands.create, VolumeCommands.remove, VolumeCommands.prune,
             InspectCommand.of("container", "Display detailed information on one or more containers", completes: .containers),
             InspectCommand.of("image", "Display detailed information on one or more images", completes: .images),
@@ -29,7 +33,8 @@ package struct CommandTable: Sendable {
             CompletionCommand.command, CompletionCommand.words, ManPages.command,
         ] + MissingCommands.all,
         nouns: [
-            Noun("container", "Manage containers"), Noun("image", "Manage images"), Noun("network", "Manage networks"),
+            Noun("container", "Manage containers"), Noun("image", "Manage images"),
+            Noun("manifest", "Manage Docker image manifests and manifest lists"), Noun("network", "Manage networks"),
             Noun("registry", "Run a registry"), Noun("system", "Manage Skiff"), Noun("volume", "Manage volumes"),
         ])
 

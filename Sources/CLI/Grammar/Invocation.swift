@@ -20,6 +20,9 @@ package final class Invocation {
 
     package var arguments: [String] { flags.arguments }
 
+    /// Where the client's configuration is, when --config says so.
+    package var configFolder: String? { globals.string("config").flatMap { $0.isEmpty ? nil : $0 } }
+
     /// The engine that -H, SKIFF_HOST or the default names.
     package func client() throws -> EngineClient {
         if let made { return made }

@@ -2,6 +2,7 @@ import Client
 import JSON
 import Linux
 import Model
+import Tar
 
 enum ImagesCommand {
     static let command = Command(
@@ -216,28 +217,62 @@ enum ArchiveCommands {
     static let load = Command(
         "load", aliases: ["image load"], "Load an image from a tar archive or STDIN", usage: "[OPTIONS]", .none,
         flags: [
-            .string("input", "i", "Read from tar archive file, instead of STDIN", values: .files),
+            .string("input", "i", "Read from tar archive file or OCI layout folder, instead of STDIN", values: .files),
             .string("platform", nil, "Load only the given platform variant"),
             .bool("quiet", "q", "Suppress the load output"),
         ]
     ) { invocation in
         let input = invocation.flags.string("input") ?? ""
         if input.isEmpty, StreamCalls.isTerminal(0) { throw FlagFault("requested load from stdin, but stdin is empty") }
-        let file = try input.isEmpty ? FileCalls.standardInput() : open(input)
-        try ArchiveUpload(try invocation.client()).send(
-            "/images/load", Query([("quiet", invocation.flags.bool("quiet") ? "1" : "0")]), from: file.raw,
-            quiet: invocation.flags.bool("quiet"))
+        let isQuiet = invocation.flags.bool("quiet")
+        var query = Query([("quiet", isQuiet ? "1" : "0")])
+        try query.platform(invocation.flags.string("platform") ?? "")
+        let upload = ArchiveUpload(try invocation.client())
+        if !input.isEmpty, FileCalls.isFolder(input) {
+            try upload.send("/images/load", query, folder: input, quiet: isQuiet)
+        } else {
+            let file = try input.isEmpty ? FileCalls.standardInput() : open(input)
+            try upload.send("/images/load", query, from: file.raw, quiet: isQuiet)
+        }
         return 0
     }
 
     static let save = Command(
         "save", aliases: ["image save"], "Save one or more images to a tar archive (streamed to STDOUT by default)",
         usage: "[OPTIONS] IMAGE [IMAGE...]", .atLeast(1),
-        flags: [.string("output", "o", "Write to a file, instead of STDOUT", values: .files)], completes: [.images]
+        flags: [
+            .string(
+                "format", nil, "Form of the output: \"tar\", or \"oci-dir\" for a folder in OCI layout", shows: "\"tar\"",
+                values: .words(["tar", "oci-dir"])),
+            .string("output", "o", "Write to a file or, ending in a slash, to a folder, instead of STDOUT", values: .files),
+            .string("platform", nil, "Save only the given platform variant"),
+        ], completes: [.images]
     ) { invocation in
-        let query = Query(invocation.arguments.map { ("names", $0) })
-        try download(invocation, "/images/get", query)
+        let flags = invocation.flags
+        var query = Query(invocation.arguments.map { ("names", $0) })
+        try query.platform(flags.string("platform") ?? "")
+        let output = flags.string("output") ?? ""
+        let format = flags.string("format") ?? (output.hasSuffix("/") || FileCalls.isFolder(output) ? "oci-dir" : "tar")
+        switch format {
+        case "tar": try download(invocation, "/images/get", query)
+        case "oci-dir":
+            guard !output.isEmpty else { throw FlagFault("a folder needs a name: give --output") }
+            try unpack(try invocation.client().stream("GET", "/images/get", query), into: output)
+        default: throw FlagFault("unknown format \(GoText.quote(format)): \"tar\" and \"oci-dir\" are known")
+        }
         return 0
+    }
+
+    /// The archive's files in a folder of their own: what is there already must be empty.
+    private static func unpack(_ stream: HTTPConnection, into folder: String) throws {
+        stream.useLargeBuffer()
+        try Files.makeFolders(folder, mode: 0o755)
+        let root = try Descriptor.open(folder, [.read, .directory])
+        guard try root.names().isEmpty else { throw FlagFault("\(folder) is not empty") }
+        var rules = ExtractionRules()
+        rules.owner = .caller
+        rules.place = folder
+        try TreeExtractor(root: root, rules).extract(TarReader(AnswerBody(stream)))
     }
 
     static let export = Command(
@@ -286,16 +321,35 @@ struct ArchiveUpload {
     init(_ client: EngineClient) { self.client = client }
 
     func send(_ path: String, _ query: Query, from fd: CInt, quiet: Bool) throws {
-        let connection = try client.begin("POST", path, query, body: .chunked(type: "application/x-tar"))
         let progress = UploadProgress(total: FileCalls.size(fd), quiet: quiet)
-        var buffer = [UInt8](repeating: 0, count: 256 << 10)
-        do {
+        try send(path, query, progress, quiet: quiet) { connection in
+            var buffer = [UInt8](repeating: 0, count: 256 << 10)
             while true {
                 let count = try buffer.withUnsafeMutableBytes { try StreamCalls.read(fd, into: $0) }
                 if count == 0 { break }
                 try buffer.withUnsafeBytes { try connection.sendChunk(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
                 progress.add(count)
             }
+        }
+    }
+
+    /// A folder's content as an archive.
+    func send(_ path: String, _ query: Query, folder: String, quiet: Bool) throws {
+        let progress = UploadProgress(total: nil, quiet: quiet)
+        let root = try Descriptor.open(folder, [.read, .directory])
+        try send(path, query, progress, quiet: quiet) { connection in
+            let sink = RequestBodySink(connection)
+            try TreeArchiver(sink, .tree).archive(root)
+            try sink.flush()
+        }
+    }
+
+    private func send(
+        _ path: String, _ query: Query, _ progress: UploadProgress, quiet: Bool, _ write: (HTTPConnection) throws -> Void
+    ) throws {
+        let connection = try client.begin("POST", path, query, body: .chunked(type: "application/x-tar"))
+        do {
+            try write(connection)
             try connection.endChunks()
         } catch let fault as KernelFault where SocketCalls.isBrokenPipe(fault) {
             // The engine refused before it had read everything: its words follow.

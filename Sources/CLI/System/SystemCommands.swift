@@ -46,14 +46,7 @@ enum MissingCommands {
     static let all: [Command] = [
         make(
             "build", aliases: ["image build"], "Build an image from a Dockerfile",
-            "use `skiff bootstrap`, `skiff import` or `skiff commit`"),
-        make("pull", aliases: ["image pull"], "Download an image from a registry", "use `skiff load` or `skiff bootstrap`"),
-        make("push", aliases: ["image push"], "Upload an image to a registry", "use `skiff save`"),
-        make("login", "Authenticate to a registry", nil), make("logout", "Log out from a registry", nil),
-        make("search", "Search a registry for images", nil),
-        make(
-            "cp", aliases: ["container cp"], "Copy files/folders between a container and the local filesystem",
-            "use `skiff exec` with tar"),
+            "use `skiff bootstrap`, `skiff import` or `skiff commit`")
     ]
 
     private static func make(_ name: String, aliases: [String] = [], _ summary: String, _ instead: String?) -> Command {

@@ -19,6 +19,19 @@ package enum GoText {
         return result + "\""
     }
 
+    /// JSON as Go's json.Marshal writes it: `<`, `>` and `&` only stand in strings.
+    package static func escapedForHTML(_ json: String) -> String {
+        guard json.utf8.contains(where: { $0 == 0x3C || $0 == 0x3E || $0 == 0x26 }) else { return json }
+        return json.map { character in
+            switch character {
+            case "<": "\\u003c"
+            case ">": "\\u003e"
+            case "&": "\\u0026"
+            default: String(character)
+            }
+        }.joined()
+    }
+
     /// A whole text between two marks, or nil.
     package static func cut(_ text: String, _ separator: Character) -> (before: String, after: String)? {
         guard let index = text.firstIndex(of: separator) else { return nil }

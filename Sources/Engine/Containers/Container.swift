@@ -12,6 +12,8 @@ actor Container {
     nonisolated let board: ContainerBoard
     nonisolated let queue = CommandQueue()
     nonisolated let core: EngineCore
+    /// Who copies from or to its root at the moment.
+    nonisolated let roots = RootLeases()
 
     var status: ContainerStatus
     var connection: ShimConnection?

@@ -42,14 +42,9 @@ extension ContainerService {
     /// The root file system as a tar, without what is mounted into it.
     public func export(_ reference: String) async throws -> PullStream<[UInt8]> {
         let container = try core.registry.resolve(reference)
-        let root = try await container.rootForReading()
-        let outlet = ByteOutlet()
-        try startThread(stackSize: 4 << 20) {
-            do {
-                try root.borrow { try TreeArchiver(outlet, .tree).archive($0) }
-                outlet.finish()
-            } catch { outlet.fail(error) }
-        }
+        let lease = try await container.rootForExport()
+        let outlet = try lease.stream { try TreeArchiver($1, .tree).archive($0) }
+        container.tell("export")
         return outlet.stream
     }
 
@@ -82,25 +77,21 @@ extension ContainerSnapshot {
 }
 
 extension Container {
-    /// The root of a running container from its shim; of another one a read-only overlay of its own, with the container's
-    /// upper folder as the topmost layer. Detached: it goes with the descriptor.
-    fileprivate func rootForReading() async throws -> HeldDescriptor {
-        if status.running != nil, let connection {
-            guard let root = try await connection.request(.root).descriptor else {
-                throw Fault(.system, "the container's shim did not hand out its root")
-            }
-            return root
-        }
+    /// The root without what is mounted into it: of a running container as its processes see it; of another one a read-only overlay
+    /// of its own, with the container's upper folder as the topmost layer. It goes with the lease.
+    fileprivate func rootForExport() async throws -> RootLease {
+        if status.running != nil { return try await openRoot(mounts: false) }
         let folder = core.layout.container(id)
         let layers = try board.snapshot.layers(core)
         let image = try Digest(board.snapshot.imageID).map { try core.images.image($0) }
         return try await core.pool.run { [core, id] in
             try Self.makeFolders(folder)
-            if let image, let root = try core.ownRoot(id, image) { return HeldDescriptor(root) }
+            let attributes: MountAttributes = [.noDevices, .noExecute, .noSUID]
+            if let image, let root = try core.ownRoot(id, image, attributes) { return RootLease(HeldDescriptor(root)) }
             let context = try FileSystemContext("overlay")
             for layer in [folder + "/upper"] + layers { try context.set("lowerdir+", layer) }
             for option in ["index", "redirect_dir", "metacopy", "xino"] { try context.set(option, "off") }
-            return HeldDescriptor(try context.create())
+            return RootLease(HeldDescriptor(try context.create(attributes)))
         }
     }
 
@@ -123,11 +114,16 @@ extension Container {
         defer { changed.close() }
         let upper = try await core.pool.run {
             try Self.makeFolders(folder)
-            return HeldDescriptor(try Descriptor.open(changed.path, [.read, .directory]))
+            // By way of a mount of its own, in which no device can be opened: a process that is not paused may put one in the
+            // place of a file at any moment.
+            let clone = try Mounts.clone(changed.path, recursive: false)
+            try Mounts.change(clone.raw, set: [.noDevices, .noExecute, .noSUID])
+            return HeldDescriptor(try clone.open(child: [0x2E], [.read, .directory]))
         }
         defer { withExtendedLifetime(upper) {} }
-        var request = CommitRequest(
-            base: Digest(snapshot.imageID), upper: upper.raw, settings: Self.settings(options.config, snapshot.description))
+        var settings = ContainerCommit.settings(options.config, own: snapshot.description.config)
+        settings.labels.merge(ContainerCommit.origin(snapshot, caller)) { $1 }
+        var request = CommitRequest(base: Digest(snapshot.imageID), upper: upper.raw, settings: settings)
         request.changes = options.changes
         request.reference = name
         request.author = options.author
@@ -138,22 +134,5 @@ extension Container {
         if pauses { _ = try? await connection?.request(.resume) }
         emit("commit", ["comment": options.comment])
         return try result.get()
-    }
-
-    /// What a container of the new image starts with.
-    private static func settings(_ wanted: Docker.ContainerConfig?, _ description: ContainerDescription) -> ImageSettings {
-        let own = description.config
-        var settings = ImageSettings()
-        settings.user = wanted?.user.flatMap { $0.isEmpty ? nil : $0 } ?? own.user ?? ""
-        settings.exposedPorts = Set((own.exposedPorts ?? [:]).keys).union((wanted?.exposedPorts ?? [:]).keys).sorted()
-        settings.env = ContainerWishes.merged(own.env ?? [], wanted?.env ?? [])
-        settings.entrypoint = (wanted?.entrypoint ?? own.entrypoint)?.words
-        settings.cmd = (wanted?.cmd ?? own.cmd)?.words
-        settings.volumes = Set((own.volumes ?? [:]).keys).union((wanted?.volumes ?? [:]).keys).sorted()
-        settings.workingDir = wanted?.workingDir.flatMap { $0.isEmpty ? nil : $0 } ?? own.workingDir ?? ""
-        settings.labels = (own.labels ?? [:]).merging(wanted?.labels ?? [:]) { $1 }
-        settings.stopSignal = wanted?.stopSignal ?? own.stopSignal ?? ""
-        settings.stopTimeout = own.stopTimeout
-        return settings
     }
 }

@@ -75,8 +75,9 @@ extension Container {
         CrashPoint.removeCleaned.reach()
         let gone = connection?.gone
         let bundle = layout.shim(id)
-        Task { [core] in
+        Task { [core, roots] in
             _ = try? await gone?.value(within: .seconds(30))
+            try? await roots.vacate(patience: .zero)
             try? await core.database.sync()
             await core.collect([bundle] + garbage)
         }

@@ -57,6 +57,8 @@ extension Container {
             throw Fault(
                 .unavailable, "the last run of container \(id.short) is still being cleaned up, try again", subject: id.text)
         }
+        // What copies from the last run's root may bring that to its end, but not hold up the start for long.
+        try await roots.vacate(patience: .seconds(5))
         try await core.ready.settled()
         let snapshot = board.snapshot
         async let lease = acquireSandbox(snapshot)

@@ -46,8 +46,9 @@ struct UpperChanges {
                 guard status.kind == .directory else { continue }
                 let child = try folder.open(child: name, [.read, .directory])
                 try self.folder(child, path: full, isNew: isAddition)
-                // a folder that is there only because the engine mounts into it is no change of the container's
-                if full == "/etc", changes.count == index + 1, isAddition == false { changes.removeLast() }
+                guard changes.count == index + 1, !isAddition else { continue }
+                // A folder that was only copied up, or in which the engine has mounted, is no change of the container's.
+                if full == "/etc" || isSame(status, find(full)) { changes.removeLast() }
             }
         }
 
@@ -58,33 +59,45 @@ struct UpperChanges {
             changes.append(change)
         }
 
-        /// Whether the layers together have something at the path: the topmost that says so decides.
-        private func exists(_ path: String) -> Bool {
+        private func isSame(_ upper: FileStatus, _ lower: FileStatus?) -> Bool {
+            guard let lower else { return false }
+            return upper.mode == lower.mode && upper.uid == lower.uid && upper.gid == lower.gid
+                && upper.modified == lower.modified
+        }
+
+        private func exists(_ path: String) -> Bool { find(path) != nil }
+
+        /// What the layers together have at the path: the topmost that says so decides.
+        private func find(_ path: String) -> FileStatus? {
             let parts = path.split(separator: "/").map { Array($0.utf8) }
             for layer in layers {
                 switch look(layer, parts) {
-                case .there: return true
-                case .hidden: return false
+                case .there(let status): return status
+                case .hidden: return nil
                 case .silent: continue
                 }
             }
-            return false
+            return nil
         }
 
-        private enum Look { case there, hidden, silent }
+        private enum Look {
+            case there(FileStatus)
+            case hidden
+            case silent
+        }
 
         private func look(_ layer: HeldDescriptor, _ parts: [[UInt8]]) -> Look {
             (try? layer.borrow { root in try Walk.look(root, parts[...]) }) ?? .silent
         }
 
         private static func look(_ folder: borrowing Descriptor, _ parts: ArraySlice<[UInt8]>) throws -> Look {
-            guard let name = parts.first else { return .there }
+            guard let name = parts.first else { return .silent }
             guard let status = try folder.status(of: name) else {
                 let mark = try? folder.attribute(Array("trusted.overlay.opaque".utf8))
                 return mark == [UInt8(ascii: "y")] ? .hidden : .silent
             }
             if status.isWhiteout { return .hidden }
-            if parts.count == 1 { return .there }
+            if parts.count == 1 { return .there(status) }
             // a file or a link in place of a folder hides what is below it
             guard status.kind == .directory else { return .hidden }
             let child = try folder.open(child: name, [.read, .directory])

@@ -25,13 +25,19 @@ public final class ImageService: Sendable {
             if let since, created <= since ?? zero { return false }
             if let until, created >= until { return false }
             guard filters.matches("label", in: image.labels) else { return false }
-            if filters.contains("reference") {
-                return filters.get("reference").contains { pattern in
-                    image.repoTags.contains { ReferencePattern.matches(pattern, $0) }
-                }
-            }
             return true
-        }.map(show)
+        }.compactMap { image in
+            var summary = show(image)
+            guard filters.contains("reference") else { return summary }
+            // Only the names that match are shown, as in docker.
+            func matches(_ name: String) -> Bool {
+                let tagged = name.firstIndex(of: "@").map { String(name[..<$0]) + ":" } ?? name
+                return filters.get("reference").contains { ReferencePattern.matches($0, tagged) }
+            }
+            summary.repoTags = image.repoTags.filter(matches)
+            summary.repoDigests = image.repoDigests.filter(matches)
+            return summary.repoTags?.isEmpty != false && summary.repoDigests?.isEmpty != false ? nil : summary
+        }
     }
 
     private func show(_ image: Images.ImageSummary) -> Docker.ImageSummary {

@@ -68,6 +68,39 @@ extension ShimLauncher {
         guard code == 0 else { throw Fault(.system, "skiff-runtime clear-shim ended with status \(code)", subject: id.text) }
     }
 
+    /// Mounts the root of a container that does not run, with all that is in the request: unmounted when the last descriptor
+    /// of it is closed. Blocking.
+    func openRoot(_ request: RootRequest) throws -> HeldDescriptor {
+        let ends = try SeqPacket.pair().release()
+        let ours = Descriptor(owning: ends[0])
+        // Closed once the helper has its own, so that its death is seen
+        var theirs: HeldDescriptor? = HeldDescriptor(Descriptor(owning: ends[1]))
+        let null = try Descriptor.open("/dev/null", .readWrite)
+        _ = try SeqPacket.send(request.json, on: ours.raw)
+        let pid = try spawn(
+            SpawnRequest(
+                path: runtimeBinary, arguments: ["skiff-runtime", "open-root"],
+                environment: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+                descriptors: [null.raw, null.raw, null.raw, ends[1]]))
+        withExtendedLifetime(theirs) {}
+        theirs = nil
+        let received: SeqPacket.Received
+        do { received = try SeqPacket.receive(on: ours.raw) } catch {
+            _ = waitForChild(pid)
+            throw error
+        }
+        _ = waitForChild(pid)
+        guard case .message(let bytes, let passed) = received else {
+            throw Fault(.system, "skiff-runtime open-root ended without a word")
+        }
+        guard let root = passed.next() else {
+            let fault = (try? RootAnswer(json: bytes))?.fault
+            throw fault?.prefixed("cannot open the container's root")
+                ?? Fault(.system, "cannot open the container's root")
+        }
+        return HeldDescriptor(root)
+    }
+
     /// Runs the runtime binary and waits for it. Blocking.
     private func runToEnd(_ arguments: [String]) throws -> CInt {
         let null = try Descriptor.open("/dev/null", .readWrite)

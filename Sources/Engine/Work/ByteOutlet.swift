@@ -9,6 +9,7 @@ final class ByteOutlet: ByteSink, Sendable {
         var buffered = 0
         var end: Result<Void, any Error>?
         var isAbandoned = false
+        var isRevoked = false
         var reader: CheckedContinuation<[UInt8]?, any Error>?
 
         mutating func take() -> [UInt8]? {
@@ -28,7 +29,7 @@ final class ByteOutlet: ByteSink, Sendable {
     /// - Throws: `cancelled` when nobody reads any more.
     func write(_ bytes: UnsafeRawBufferPointer) throws {
         let handed: Handed = try state.wait { state in
-            if state.isAbandoned { throw Fault(.cancelled, "nobody reads any more") }
+            if state.isAbandoned || state.isRevoked { throw Fault(.cancelled, "nobody reads any more") }
             guard state.buffered < Self.capacity else { return nil }
             if let last = state.pieces.indices.last, state.pieces[last].count + bytes.count <= Self.piece {
                 state.pieces[last].append(contentsOf: bytes)
@@ -53,6 +54,15 @@ final class ByteOutlet: ByteSink, Sendable {
 
     /// The rest will not come: the reader throws.
     func fail(_ error: any Error) { end(.failure(error)) }
+
+    /// The writer shall stop: its next write throws, and the reader does.
+    func revoke(_ error: any Error) {
+        end(.failure(error))
+        state.update { state in
+            state.isRevoked = true
+            state.pieces = []
+        }
+    }
 
     private func end(_ result: Result<Void, any Error>) {
         let reader: (CheckedContinuation<[UInt8]?, any Error>, [UInt8]?)? = state.update { state in

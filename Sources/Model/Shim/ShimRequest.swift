@@ -52,8 +52,11 @@ public enum ShimAction: Sendable, Equatable {
     case stats
     /// Answered by `.processes`.
     case processes
-    /// Answered with a descriptor: a detached clone of the container's root mount, for cp, export, diff and commit.
+    /// Answered with a descriptor: a detached clone of the container's root mount as it was at the start, for looking into it.
     case root
+    /// Answered with a descriptor: a detached clone of what the container's processes see as their root now, for cp and export.
+    /// Devices in it cannot be opened and programs not executed. `mounts`: with volumes and all else that is mounted below.
+    case cloneRoot(mounts: Bool)
     /// Closes the container's stdin, or an exec's.
     case closeStdin(exec: String?)
     /// A request that this version does not know.
@@ -74,6 +77,7 @@ public enum ShimAction: Sendable, Equatable {
         case .stats: "stats"
         case .processes: "processes"
         case .root: "root"
+        case .cloneRoot: "cloneRoot"
         case .closeStdin: "closeStdin"
         case .unknown(let name): name
         }
@@ -179,6 +183,7 @@ private struct RequestMembers {
     var height: UInt16 = 0
     var signal: Int32 = 0
     var all = false
+    var mounts = false
 
     init(from reader: inout JSONReader) throws {
         try reader.object { key, reader in
@@ -194,6 +199,7 @@ private struct RequestMembers {
             case "height": height = try reader.value()
             case "signal": signal = try reader.value()
             case "all": all = try reader.value()
+            case "mounts": mounts = try reader.value()
             default: try reader.skip()
             }
         }
@@ -224,6 +230,7 @@ extension ShimRequest: JSONReadable, JSONWritable {
         case "stats": action = .stats
         case "processes": action = .processes
         case "root": action = .root
+        case "cloneRoot": action = .cloneRoot(mounts: members.mounts)
         case "closeStdin": action = .closeStdin(exec: members.exec)
         default: action = .unknown(members.name)
         }
@@ -249,6 +256,7 @@ extension ShimRequest: JSONReadable, JSONWritable {
                 writer.member("process", exec.process)
                 writer.member("stream", exec.stream)
             case .update(let resources): writer.member("resources", resources)
+            case .cloneRoot(let mounts): writer.member("mounts", mounts)
             case .closeStdin(let exec): writer.member("exec", ifPresent: exec)
             default: break
             }

@@ -175,8 +175,7 @@ struct SpecBuilder {
         var mounts = systemMounts
         let taken = Set(description.mounts.map { PathText.clean($0.destination) })
         mounts.removeAll { taken.contains($0.destination) }
-        let files = [("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts")]
-        for (name, place) in files where !taken.contains(place) {
+        for (name, place) in Self.networkFiles where !taken.contains(place) {
             mounts.append(
                 OCI.Mount(
                     destination: place, type: "bind", source: input.filesFolder + "/" + name,
@@ -186,16 +185,38 @@ struct SpecBuilder {
             mounts.append(
                 OCI.Mount(destination: "/sbin/docker-init", type: "bind", source: initPath, options: ["bind", "ro"]))
         }
-        // Outer folders before what lies in them.
-        let ordered = description.mounts.enumerated().sorted { left, right in
-            let depths = (PathText.depth(left.element.destination), PathText.depth(right.element.destination))
-            return depths.0 == depths.1 ? left.offset < right.offset : depths.0 < depths.1
-        }
-        for (_, mount) in ordered { mounts.append(self.mount(mount)) }
+        mounts += Self.ordered(description.mounts).map(Self.mount)
         return mounts
     }
 
-    private func mount(_ mount: ContainerMount) -> OCI.Mount {
+    /// Outer folders before what lies in them.
+    private static func ordered(_ mounts: [ContainerMount]) -> [ContainerMount] {
+        mounts.enumerated().sorted { left, right in
+            let depths = (PathText.depth(left.element.destination), PathText.depth(right.element.destination))
+            return depths.0 == depths.1 ? left.offset < right.offset : depths.0 < depths.1
+        }.map(\.element)
+    }
+
+    /// What a container that does not run shows of its mounts: volumes and binds, and its network files.
+    /// - Parameter exists: whether a source is there.
+    static func storage(_ description: ContainerDescription, filesFolder: String, exists: (String) -> Bool) -> [OCI.Mount] {
+        let kept = description.mounts.filter { $0.kind != .tmpfs }
+        let taken = Set(kept.map { PathText.clean($0.destination) })
+        var mounts: [OCI.Mount] = []
+        for (name, place) in networkFiles where !taken.contains(place) {
+            mounts.append(
+                OCI.Mount(
+                    destination: place, type: "bind", source: filesFolder + "/" + name, options: ["rbind", "rprivate"]))
+        }
+        mounts += ordered(kept).map(mount)
+        return mounts.filter { exists($0.source ?? "") }
+    }
+
+    private static let networkFiles = [
+        ("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts"),
+    ]
+
+    private static func mount(_ mount: ContainerMount) -> OCI.Mount {
         switch mount.kind {
         case .tmpfs:
             var options = ["noexec", "nosuid", "nodev"]

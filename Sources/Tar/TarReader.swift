@@ -103,6 +103,36 @@ public final class TarReader {
         }
     }
 
+    /// Writes the present entry's content to a new file; a sparse one gets its holes.
+    package func writeContent(of entry: TarEntry, to file: borrowing Descriptor) throws {
+        guard let segments = entry.segments else { return try readContent { try file.writeAll($0) } }
+        try writeSparse(segments, to: file)
+        try file.truncate(to: entry.size)
+    }
+
+    private func writeSparse(_ segments: [TarEntry.Segment], to file: borrowing Descriptor) throws {
+        var index = 0
+        var done: Int64 = 0
+        var pieces: [(offset: Int64, range: Range<Int>)] = []
+        try readContent { bytes in
+            var at = 0
+            pieces.removeAll(keepingCapacity: true)
+            while at < bytes.count, index < segments.count {
+                let count = min(bytes.count - at, Int(segments[index].length - done))
+                pieces.append((segments[index].offset + done, at..<(at + count)))
+                at += count
+                done += Int64(count)
+                if done == segments[index].length {
+                    index += 1
+                    done = 0
+                }
+            }
+            for piece in pieces {
+                try file.writeAll(UnsafeRawBufferPointer(rebasing: bytes[piece.range]), at: piece.offset)
+            }
+        }
+    }
+
     /// The content as a source of its own, valid until the next call of `next`. Not told to the observer.
     public func content() -> some ByteSource { ContentSource(self) }
 

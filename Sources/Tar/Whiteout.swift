@@ -1,18 +1,26 @@
 import Linux
 import Model
 
-/// Names and attributes by which a layer says that something below is gone.
-enum Whiteout {
-    static let prefix = Array(".wh.".utf8)
-    static let metaPrefix = Array(".wh..wh.".utf8)
-    static let opaque = Array(".wh..wh..opq".utf8)
-    static let opaqueValue = Array("y".utf8)
+/// How a layer's special things are kept on the disk.
+public enum LayerPrivilege: Sendable {
+    /// Owners, devices and overlayfs's `trusted.` attributes as they are.
+    case root
+    /// Everything belongs to the caller, devices are left out, overlayfs's marks are `user.` attributes (mount option userxattr).
+    case user
+}
 
-    static func opaqueAttribute(_ privilege: LayerPrivilege) -> PathBytes {
+/// Names and attributes by which a layer says that something below is gone.
+package enum Whiteout {
+    package static let prefix = Array(".wh.".utf8)
+    package static let metaPrefix = Array(".wh..wh.".utf8)
+    package static let opaque = Array(".wh..wh..opq".utf8)
+    package static let opaqueValue = Array("y".utf8)
+
+    package static func opaqueAttribute(_ privilege: LayerPrivilege) -> PathBytes {
         Array((privilege == .root ? "trusted.overlay.opaque" : "user.overlay.opaque").utf8)
     }
 
-    static func isOverlayAttribute(_ name: PathBytes) -> Bool {
+    package static func isOverlayAttribute(_ name: PathBytes) -> Bool {
         name.starts(with: "trusted.overlay.".utf8) || name.starts(with: "user.overlay.".utf8)
     }
 }
@@ -31,24 +39,6 @@ public enum PathCleaning {
             components.append(Array(part))
         }
         return components
-    }
-}
-
-/// Where files go that an archive replaces by later entries of the same name, as long as its recipe needs them.
-public final class Attic {
-    private let folder: Descriptor
-    private var count = 0
-
-    /// - Parameter folder: the layer's own folder, beside the one that is filled; `replaced/` is made in it when needed.
-    public init(_ folder: consuming Descriptor) { self.folder = folder }
-
-    /// Moves a name here and answers its new path, relative to the layer's folder.
-    func take(_ name: PathBytes, from parent: borrowing Descriptor) throws -> PathBytes {
-        if count == 0 { try folder.makeDirectory(Array("replaced".utf8), permissions: 0o700) }
-        count += 1
-        let place = Array("replaced/\(count)".utf8)
-        try parent.rename(name, to: folder, place)
-        return place
     }
 }
 

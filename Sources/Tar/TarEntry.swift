@@ -60,7 +60,7 @@ public struct TarEntry: Sendable {
     /// The path for a message: control characters are replaced, long ones cut.
     public var shownPath: String { TarEntry.shown(path) }
 
-    static func shown(_ path: PathBytes) -> String {
+    package static func shown(_ path: PathBytes) -> String {
         let text = String(decoding: path.prefix(200).map { $0 < 0x20 || $0 == 0x7F ? 0x3F : $0 }, as: UTF8.self)
         return path.count > 200 ? text + "…" : text
     }

@@ -2,19 +2,19 @@ import Linux
 import Model
 
 /// POSIX.1e access lists: text in archives, `system.posix_acl_*` attributes in the kernel (linux/posix_acl_xattr.h).
-enum PosixACL {
-    struct Malformed: Error {}
+package enum PosixACL {
+    package struct Malformed: Error {}
 
-    static func attribute(access text: String) throws -> TarEntry.Attribute {
+    package static func attribute(access text: String) throws -> TarEntry.Attribute {
         TarEntry.Attribute(name: Array("system.posix_acl_access".utf8), value: try value(text))
     }
 
-    static func attribute(default text: String) throws -> TarEntry.Attribute {
+    package static func attribute(default text: String) throws -> TarEntry.Attribute {
         TarEntry.Attribute(name: Array("system.posix_acl_default".utf8), value: try value(text))
     }
 
     /// `user::rwx,user:name:r-x:1000,group::r-x,mask::r-x,other::---`. Names are not looked up: an id must be there.
-    static func value(_ text: String) throws -> [UInt8] {
+    package static func value(_ text: String) throws -> [UInt8] {
         var entries: [(tag: UInt16, permissions: UInt16, id: UInt32)] = []
         for line in text.split(whereSeparator: { $0 == "," || $0 == "\n" }) where !line.hasPrefix("#") {
             let fields = line.split(separator: ":", omittingEmptySubsequences: false).map {

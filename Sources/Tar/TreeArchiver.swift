@@ -15,6 +15,10 @@ public final class TreeArchiver {
     private let writer: TarWriter
     private let form: Form
     private var links: [FileKey: PathBytes] = [:]
+    /// Asked for each folder, by its open descriptor, whether its content belongs into the archive.
+    public var enters: ((CInt) throws -> Bool)?
+    /// Times without their fractions, as docker's `cp` has them: no extended headers just for those.
+    public var wholeSeconds = false
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
 
     private struct FileKey: Hashable {
@@ -36,9 +40,20 @@ public final class TreeArchiver {
         try writer.finish()
     }
 
+    /// Writes one name of a folder, with all that is below it, under another path; the end marker is the caller's (`finish`).
+    public func add(_ name: PathBytes, in folder: borrowing Descriptor, as path: PathBytes) throws {
+        try entry(name, in: folder, path)
+    }
+
+    /// Writes a folder and all that is below it under a path: `etc`, `.` or `/`.
+    public func add(folder: borrowing Descriptor, as path: PathBytes) throws { try entry([0x2E], in: folder, path) }
+
+    /// Writes the end marker.
+    public func finish() throws { try writer.finish() }
+
     private func children(of folder: borrowing Descriptor, path: PathBytes) throws {
         for name in try folder.names() {
-            let full = path.isEmpty ? name : path + [0x2F] + name
+            let full = path.isEmpty ? name : (path.last == 0x2F ? path : path + [0x2F]) + name
             do { try entry(name, in: folder, full) } catch let fault as KernelFault where fault.isMissing { continue }
         }
     }
@@ -49,7 +64,7 @@ public final class TreeArchiver {
         var entry = TarEntry(path: path, kind: Self.kind(status.kind), mode: status.mode)
         entry.uid = status.uid
         entry.gid = status.gid
-        entry.modified = status.modified
+        entry.modified = wholeSeconds ? FileTime(seconds: status.modified.seconds) : status.modified
         entry.deviceMajor = status.deviceMajor
         entry.deviceMinor = status.deviceMinor
         if status.kind != .directory, status.links > 1 {
@@ -64,16 +79,16 @@ public final class TreeArchiver {
         var opaque = false
         entry.attributes = try attributes(name, in: folder, path, opaque: &opaque)
         switch status.kind {
-        case .regular: try file(name, in: folder, entry, size: status.size)
+        case .regular: try file(name, in: folder, entry)
         case .symlink:
             entry.linkTarget = try folder.symlinkTarget(name)
             try writer.begin(entry)
         case .directory:
-            entry.path += [0x2F]
+            if entry.path.last != 0x2F { entry.path += [0x2F] }
+            let below = try folder.open(child: name, [.read, .directory])
             try writer.begin(entry)
             if opaque { try writer.begin(TarEntry(path: entry.path + Whiteout.opaque, kind: .file, mode: 0o600)) }
-            let below = try folder.open(child: name, [.read, .directory])
-            try children(of: below, path: path)
+            if try enters?(below.raw) ?? true { try children(of: below, path: path) }
         default: try writer.begin(entry)
         }
     }
@@ -121,12 +136,15 @@ public final class TreeArchiver {
         return attributes
     }
 
-    private func file(_ name: PathBytes, in folder: borrowing Descriptor, _ entry: TarEntry, size: Int64) throws {
+    private func file(_ name: PathBytes, in folder: borrowing Descriptor, _ entry: TarEntry) throws {
         let file = try folder.open(child: name, [.read, .nonBlocking])
+        // What was looked at and what was opened may be two things when somebody exchanges names meanwhile.
+        let status = try file.status()
+        guard status.kind == .regular else { return }
         var entry = entry
-        entry.size = size
+        entry.size = status.size
         try writer.begin(entry)
-        var left = size
+        var left = status.size
         while left > 0 {
             let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(left, Int64(buffer.count)))])
             var count = try file.read(into: part)
