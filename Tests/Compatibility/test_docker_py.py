@@ -117,3 +117,73 @@ class DockerPyTests(Case):
         self.client.containers.create(IMAGE, ["true"], name="seen")
         self.assertEqual(next(events)["Actor"]["Attributes"]["name"], "seen")
         events.close()
+
+    def test_archives_before_and_after_the_start(self):
+        container = self.client.containers.create(IMAGE, ["sh", "-c", "cat /etc/put; exec sleep 60"], name="py")
+        tar = io.BytesIO()
+        with tarfile.open(fileobj=tar, mode="w") as archive:
+            info = tarfile.TarInfo("put")
+            info.size, info.uid, info.gid, info.mode = 3, 1234, 5678, 0o640
+            archive.addfile(info, io.BytesIO(b"in\n"))
+        self.assertTrue(container.put_archive("/etc", tar.getvalue()))
+        container.start()
+        self.eventually(lambda: container.logs() == b"in\n")
+        chunks, stat = container.get_archive("/etc/put")
+        self.assertEqual((stat["name"], stat["size"], stat["mode"], stat["linkTarget"]), ("put", 3, 0o640, ""))
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+            member = archive.getmember("put")
+            self.assertEqual((member.uid, member.gid, archive.extractfile(member).read()), (1234, 5678, b"in\n"))
+        with self.assertRaises(errors.NotFound):
+            container.get_archive("/nope")
+        with self.assertRaises(errors.NotFound):
+            container.put_archive("/nope", tar.getvalue())
+        with self.assertRaises(errors.APIError) as caught:
+            container.put_archive("/etc/put", tar.getvalue())
+        self.assertEqual(caught.exception.status_code, 400)
+        self.assertIn({"Path": "/etc/put", "Kind": 1}, container.diff())
+
+    def test_commit(self):
+        container = self.client.containers.run(IMAGE, ["touch", "/root/made"], detach=True, name="py")
+        container.wait()
+        image = container.commit("py/committed", "1", message="why", author="who", changes=["ENV A=b"], conf={"Labels": {"k": "v"}})
+        self.assertEqual(image.labels["k"], "v")
+        self.assertIn("A=b", image.attrs["Config"]["Env"])
+        self.assertEqual((image.attrs["Comment"], image.attrs["Author"], image.tags), ("why", "who", ["py/committed:1"]))
+        self.assertEqual(image.history()[0]["Comment"], "why")
+        self.client.containers.get("py").remove()
+        self.client.images.remove("py/committed:1")
+
+
+@unittest.skipIf(docker is None, "python's docker package is missing")
+class DockerPyRegistryTests(Case):
+    """Its exceptions are chosen by status and text."""
+
+    @classmethod
+    def setUpClass(cls):
+        import test_registries
+        if test_registries.REGISTRY is None:
+            raise unittest.SkipTest("docker-registry is missing")
+        engine()
+        cls.registry = test_registries.Registry("py-registry", protected=True)
+        cls.addClassCleanup(cls.registry.close)
+
+    def setUp(self):
+        super().setUp()
+        self.client = docker.DockerClient(base_url="unix://" + engine().socket, version="auto", timeout=30)
+        self.addCleanup(self.client.close)
+
+    def test_login_push_and_pull(self):
+        name = self.registry.host + "/py"
+        self.client.images.get(IMAGE).tag(name, "1")
+        with self.assertRaises(errors.APIError) as caught:
+            self.client.login("me", "wrong", registry=self.registry.host, reauth=True)
+        self.assertEqual(caught.exception.status_code, 401)
+        self.assertEqual(self.client.login("me", "secret", registry=self.registry.host, reauth=True)["Status"], "Login Succeeded")
+        lines = list(self.client.images.push(name, "1", stream=True, decode=True))
+        self.assertFalse([line for line in lines if "error" in line], lines)
+        self.assertTrue([line for line in lines if "Digest" in line.get("aux", {})], lines)
+        self.client.images.remove(name + ":1")
+        self.assertEqual(self.client.images.pull(name, "1").tags, [name + ":1"])
+        with self.assertRaises(errors.NotFound):
+            self.client.images.pull(name, "nope")
+        self.client.images.remove(name + ":1")

@@ -21,7 +21,7 @@ HTPASSWD = "me:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
 class Registry:
     """A registry process with a folder of its own."""
 
-    def __init__(self, name, protected=False):
+    def __init__(self, name, protected=False, own=False):
         self.folder = engine().scratch + "/" + name
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
@@ -38,7 +38,11 @@ class Registry:
         with open(self.folder + "/config.yml", "w") as file:
             file.write(config)
         self.log = open(self.folder + "/log", "wb")
-        self.process = subprocess.Popen([REGISTRY, "serve", self.folder + "/config.yml"], stdout=self.log, stderr=self.log)
+        command = [REGISTRY, "serve", self.folder + "/config.yml"]
+        if own:
+            command = [SKIFF, "registry", "serve", "--listen", self.host, "--root", self.folder + "/own"]
+            command += ["--htpasswd", self.folder + "/htpasswd"] if protected else []
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + 10
         while True:
             try:
@@ -78,10 +82,11 @@ class Clients(Case):
         return out
 
 
-@unittest.skipIf(REGISTRY is None, "docker-registry is missing: apt-get install docker-registry")
 class RegistryTests(Clients):
     @classmethod
     def setUpClass(cls):
+        if REGISTRY is None:
+            raise unittest.SkipTest("docker-registry is missing: apt-get install docker-registry")
         engine()
         cls.registry = Registry("registry")
         cls.addClassCleanup(cls.registry.close)
@@ -197,6 +202,28 @@ class RegistryTests(Clients):
         self.assertRegex(answer["Descriptor"]["digest"], "^sha256:")
         self.assertEqual(answer["Platforms"][0]["os"], "linux")
         self.ok("rmi", name)
+
+
+class OwnRegistryTests(RegistryTests):
+    """The same against our own registry."""
+
+    @classmethod
+    def setUpClass(cls):
+        engine()
+        cls.registry = Registry("own-registry", own=True)
+        cls.addClassCleanup(cls.registry.close)
+
+    def test_search(self):
+        name = self.registry.host + "/shelf/book:1"
+        self.ok("tag", IMAGE, name)
+        self.good("docker", "push", "-q", name)
+        self.ok("rmi", name)
+        for args in (("search", self.registry.host + "/book"), ("search", "--no-trunc", "--limit", "5", self.registry.host + "/book"),
+                     ("search", "--format", "{{.Name}} {{.StarCount}}", self.registry.host + "/book"), ("search", "--limit", "101", self.registry.host + "/book")):
+            theirs, ours = self.both(*args)
+            self.assertEqual(ours[:2], theirs[:2], args)
+            self.assertEqual(ours[2], theirs[2])
+        self.assertIn("shelf/book", self.good("skiff", "search", self.registry.host + "/book"))
 
 
 @unittest.skipIf(REGISTRY is None, "docker-registry is missing: apt-get install docker-registry")
