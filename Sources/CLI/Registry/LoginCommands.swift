@@ -56,11 +56,13 @@ private struct Login {
         if flags.has("username"), user.isEmpty { throw FlagFault("username is empty") }
         if flags.has("password") {
             guard !password.isEmpty else { throw FlagFault("password is empty") }
+            if flags.bool("password-stdin") {
+                throw FlagFault("conflicting options: cannot specify both --password and --password-stdin")
+            }
             Screen.error("WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n")
-            if flags.bool("password-stdin") { throw FlagFault("--password and --password-stdin are mutually exclusive") }
         }
         if flags.bool("password-stdin") {
-            guard !user.isEmpty else { throw FlagFault("Must provide --username with --password-stdin") }
+            guard !user.isEmpty else { throw FlagFault("the --password-stdin option requires --username to be set") }
             var text = String(decoding: try FileCalls.read(0, limit: 1 << 20, "stdin"), as: UTF8.self)
             if text.hasSuffix("\r\n") {
                 text.removeLast()
@@ -69,7 +71,6 @@ private struct Login {
                 if text.hasSuffix("\r") { text.removeLast() }
             }
             password = text
-            if password.isEmpty { throw FlagFault("password is empty") }
         }
     }
 
