@@ -163,7 +163,10 @@ class RegistryTests(Clients):
 
     def test_progress_on_a_terminal(self):
         name = self.registry.host + "/shown:1"
-        self.ok("tag", IMAGE, name)
+        # a layer that is nowhere else
+        self.ok("run", "--name", "cc", "--network", "none", IMAGE, "dd", "if=/dev/urandom", "of=/random", "bs=1M", "count=4")
+        self.ok("commit", "cc", name)
+        self.ok("rm", "cc")
         self.good("docker", "push", "-q", name)
         self.ok("rmi", name)
         out = subprocess.run(["script", "-qec", f"{SKIFF} pull {name}", "/dev/null"], capture_output=True, text=True, timeout=60,
