@@ -75,7 +75,8 @@ let package = Package(
             link: ["-l:libcrypt.a"]),
         room("Engine", ["Registry", "HTTP", "Images", "Networks", "Logs", "State", "Archive", "Linux", "JSON", "Model", log]),
         room("API", ["Engine", "Linux", "JSON", "Model", log] + nio),
-        room("Daemon", ["API", "Engine", "Registry", "HTTP", "Images", "Networks", "State", "Linux", "JSON", "Model", log] + nio),
+        room(
+            "Daemon", ["API", "Engine", "Registry", "HTTP", "Images", "Networks", "State", "Linux", "JSON", "Model", log] + nio),
 
         // The client
         room("Client", ["Linux", "JSON", "Model"]),
@@ -95,7 +96,8 @@ let package = Package(
 
         // Tests: unprivileged, one target per room; what needs root is in Integration
         .target(
-            name: "TestSupport", path: "Tests/Support", exclude: ["faulty_registry.py", "leak-check.py", "made_images.py", "soak.py", "storage_storm.py", "without.py"],
+            name: "TestSupport", path: "Tests/Support",
+            exclude: ["faulty_registry.py", "leak-check.py", "made_images.py", "soak.py", "storage_storm.py", "without.py"],
             swiftSettings: strict),
         tests("HouseTests", []),
         tests(
