@@ -3,7 +3,7 @@
 The scripts take the folder with skiff, skiffd and skiff-runtime; they need root, busybox and openssl. Addresses of 198.51.100.0/24
 (RFC 5737) are on loopback in here: registries at them are hosts like any other to the engine, unlike those at 127.0.0.1.
 """
-import concurrent.futures, json, os, re, shutil, signal, subprocess, sys, tempfile, threading, time
+import atexit, concurrent.futures, json, os, re, shutil, signal, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../Support"))
 import faulty_registry, made_images
@@ -89,13 +89,14 @@ class Engine:
         self.data = data or self.scratch + "/data"
         self.runs = tempfile.mkdtemp(prefix="skiff-faults-", dir="/run")
         self.socket, self.log = self.runs + "/skiff.sock", self.scratch + "/skiffd.log"
-        self.cgroup = os.environ.get("SKIFF_TEST_CGROUP", f"/skiff-faults-{os.getpid()}")
+        self.cgroup = os.environ.get("SKIFF_TEST_CGROUP", "") + f"/skiff-faults-{os.getpid()}"
         self.config = self.scratch + "/docker"
         os.makedirs(self.config)
         self.environment = dict(os.environ, DOCKER_HOST="unix://" + self.socket, DOCKER_CONFIG=self.config, TERM="dumb", HOME=self.scratch)
         for name in ("DOCKER_CONTEXT", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
             self.environment.pop(name, None)
         self.process = None
+        atexit.register(lambda: self.alive and self.process.kill())
 
     def start(self, crash_at=None):
         environment = dict(self.environment)
@@ -105,7 +106,10 @@ class Engine:
             self.process = subprocess.Popen(
                 [self.binaries + "/skiffd", "--data-root", self.data, "--exec-root", self.runs, "--cgroup-parent", self.cgroup, *self.flags],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
-        if not eventually(lambda: self.process.poll() is not None or self.skiff("version").code == 0, 15) or self.process.poll() is not None:
+        answers = eventually(lambda: self.process.poll() is not None or self.skiff("version").code == 0, 30)
+        # What an engine before it left undone may lead it to that place while it starts.
+        died = self.process.poll() is not None and not crash_at
+        if not answers or died:
             raise SystemExit("skiffd does not answer: " + self.tail())
         return self
 
