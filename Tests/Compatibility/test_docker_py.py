@@ -183,7 +183,7 @@ class DockerPyRegistryTests(Case):
         self.assertFalse([line for line in lines if "error" in line], lines)
         self.assertTrue([line for line in lines if "Digest" in line.get("aux", {})], lines)
         self.client.images.remove(name + ":1")
-        self.assertEqual(self.client.images.pull(name, "1").tags, [name + ":1"])
+        self.assertIn(name + ":1", self.client.images.pull(name, "1").tags)
         with self.assertRaises(errors.NotFound):
             self.client.images.pull(name, "nope")
         self.client.images.remove(name + ":1")
