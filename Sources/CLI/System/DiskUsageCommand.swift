@@ -15,7 +15,7 @@ enum DiskUsageCommand {
     }
 
     static let command = Command(
-        "system df", group: .hidden, "Show docker filesystem usage", usage: "[OPTIONS]", .none,
+        "system df", group: .hidden, "Show disk usage", usage: "[OPTIONS]", .none,
         flags: [ListFlags.format, .bool("verbose", "v", "Show detailed information on space usage")]
     ) { invocation in
         let format = invocation.flags.string("format") ?? ""

@@ -180,7 +180,9 @@ private struct SystemCheck: Sendable {
         if item.path.hasPrefix("volumes/") {
             return "nobody knows whose it is: move it away, or make a volume of that name around it (skiff volume create)"
         }
-        let isOurs = ["blobs/", "layers/", "tmp/image-", "containers/"].contains { item.path.hasPrefix($0) }
+        let name = item.path.split(separator: "/").last ?? ""
+        let isNamedByUs = name.utf8.count >= 64 || item.path.hasPrefix("tmp/image-")
+        let isOurs = isNamedByUs && ["blobs/", "layers/", "chains/", "tmp/", "containers/"].contains { item.path.hasPrefix($0) }
         return isOurs ? "--repair removes it" : "it is not the engine's: move it away"
     }
 
