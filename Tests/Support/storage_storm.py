@@ -47,6 +47,17 @@ def skiff(*words, timeout=120, output=subprocess.PIPE):
         return subprocess.CompletedProcess(words, 124, b"", b"timeout")
 
 
+def transfer(verb, name):
+    """push or pull, by docker's client where there is one: it says by its status what became of it."""
+    if not shutil.which("docker"):
+        return skiff(verb, "-q", name)
+    try:
+        return subprocess.run(["docker", "-H", f"unix://{SOCKET}", verb, "-q", name], capture_output=True, stdin=subprocess.DEVNULL, timeout=120)
+    except subprocess.TimeoutExpired:
+        note(f"hangs: docker {verb} {name}")
+        return subprocess.CompletedProcess(verb, 124, b"", b"timeout")
+
+
 def engine(point=None):
     environment = dict(os.environ)
     if point:
@@ -173,7 +184,7 @@ class Worker:
     def push(self):
         image = self.any()
         name = f"{REGISTRY}/{image}"
-        if skiff("tag", image, name).returncode or skiff("push", "-q", name).returncode:
+        if skiff("tag", image, name).returncode or transfer("push", name).returncode:
             return False
         with open(self.folder / "pushed", "a") as file:
             file.write(name + "\n")
@@ -186,7 +197,7 @@ class Worker:
         name = self.chance.choice(pushed.read_text().split())
         self.stored.discard(name)
         skiff("rmi", "-f", name)
-        if skiff("pull", "-q", name).returncode:
+        if transfer("pull", name).returncode:
             return False
         self.stored.add(name)
         return True
