@@ -16,7 +16,7 @@ public struct Reference: Sendable, Hashable, CustomStringConvertible {
     /// Reads a name in any of its forms and normalises it.
     /// Throws `invalid` with docker's words.
     public init(_ text: String) throws {
-        if text.utf8.count == 64, Digest.isLowerHex(text.utf8) {
+        if Self.isWholeID(text) {
             throw Fault(
                 .invalid, "invalid repository name (\(text)), cannot specify 64-byte hexadecimal strings", subject: text)
         }
@@ -57,15 +57,18 @@ public struct Reference: Sendable, Hashable, CustomStringConvertible {
     /// `docker.io/library/debian`
     public var name: String { domain + "/" + path }
 
-    /// The name as people write it: `debian`, `user/app`, `ghcr.io/o/i`.
+    /// The name as people write it: `debian`, `user/app`, `ghcr.io/o/i`; the whole name where the short one would be read as
+    /// another (the Hub's `localhost/app` or `docker.io/app`, 64 hexadecimal digits).
     public var familiarName: String {
         guard domain == Self.defaultDomain else { return name }
         let library = "library/"
-        if path.hasPrefix(library), !path.dropFirst(library.count).contains("/") {
-            return String(path.dropFirst(library.count))
-        }
-        return path
+        let isOfficial = path.hasPrefix(library) && !path.dropFirst(library.count).contains("/")
+        let short = isOfficial ? String(path.dropFirst(library.count)) : path
+        guard Self.split(short) == (domain, path), !Self.isWholeID(short) else { return name }
+        return short
     }
+
+    private static func isWholeID(_ text: String) -> Bool { text.utf8.count == 64 && Digest.isLowerHex(text.utf8) }
 
     /// The whole reference as people write it: `debian:bookworm`.
     public var familiar: String { familiarName + suffix }

@@ -11,6 +11,8 @@ import Testing
         ("ghcr.io/o/i", "ghcr.io/o/i", "ghcr.io/o/i"), ("[::1]:5000/a", "[::1]:5000/a", "[::1]:5000/a"),
         ("library/a/b", "docker.io/library/a/b", "library/a/b"),
         ("a__b.c-d---e", "docker.io/library/a__b.c-d---e", "a__b.c-d---e"),
+        ("docker.io/docker.io/app", "docker.io/docker.io/app", "docker.io/docker.io/app"),
+        ("docker.io/localhost/app", "docker.io/localhost/app", "docker.io/localhost/app"),
         ("UPPER/app", "UPPER/app", "UPPER/app"), ("app:5000", "docker.io/library/app:5000", "app:5000"),
     ])
     func namesAreNormalised(_ text: String, _ full: String, _ familiar: String) throws {
