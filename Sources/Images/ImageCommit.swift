@@ -169,6 +169,8 @@ extension ImageStore {
 
     private func place(_ blob: NewBlob) throws {
         guard let file = blob.file, exists(file) else {
+            // Another image of the same archive may have brought it to its place just now.
+            if blob.file != nil, exists(layout.blob(blob.digest)) { return }
             guard try database.read({ try $0.blob(blob.digest) }) != nil else {
                 throw Fault(.unavailable, Self.removedMeanwhile)
             }

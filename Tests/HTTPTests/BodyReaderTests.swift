@@ -42,7 +42,8 @@ struct ChannelPair: ~Copyable {
 
     @Test(arguments: [
         "5\r\nhel", "", "5\r\nhello", "5\r\nhello\r\n", "0\r\n", "x\r\n", "-5\r\nhello\r\n0\r\n\r\n", "5\nhello\n0\n\n",
-        "5\r\nhelloXX0\r\n\r\n", "\r\n\r\n", "1000000000000000\r\n", "+5\r\nhello\r\n0\r\n\r\n", "0\r\n bad\r\n\r\n", "5\r\r\nhello",
+        "5\r\nhelloXX0\r\n\r\n", "\r\n\r\n", "1000000000000000\r\n", "+5\r\nhello\r\n0\r\n\r\n", "0\r\n bad\r\n\r\n",
+        "5\r\r\nhello",
     ]) func chunksThatAreNoneOrHaveNoEndAreAFault(_ text: String) {
         #expect(throws: WireFault.self) { try body(text, .chunked) }
     }

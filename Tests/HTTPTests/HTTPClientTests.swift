@@ -19,7 +19,9 @@ final class TestServer: Sendable {
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
         let raw = socket.raw
         let bound = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(raw, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(raw, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
         }
         guard bound == 0, Glibc.listen(raw, 64) == 0 else { throw SetupFailure("listen: errno \(errno)") }
         port = try NetPortSocket.port(of: socket.raw)
@@ -57,7 +59,9 @@ final class TestServer: Sendable {
         "HTTP/1.1 200 OK\r\nContent-Length: \(body.utf8.count)\r\n\(fields)\r\n\(body)"
     }
 
-    private func text(_ answer: HTTPAnswer) throws -> String { String(decoding: try answer.readAll(limit: 1000), as: UTF8.self) }
+    private func text(_ answer: HTTPAnswer) throws -> String {
+        String(decoding: try answer.readAll(limit: 1000), as: UTF8.self)
+    }
 
     @Test func aConnectionIsKeptForTheNextRequest() throws {
         let server = try TestServer { Self.ok($0.target) }
@@ -110,29 +114,38 @@ final class TestServer: Sendable {
 
     @Test func aBodyOfAnotherLengthThanSaidIsAFault() throws {
         let server = try TestServer { _ in Self.ok("") }
-        let request = HTTPRequest("PUT", server.url(), body: .stream(length: 5) { sink in try Array("hi".utf8).withUnsafeBytes { try sink.write($0) } })
+        let request = HTTPRequest(
+            "PUT", server.url(),
+            body: .stream(length: 5) { sink in try Array("hi".utf8).withUnsafeBytes { try sink.write($0) } })
         #expect(throws: Fault.self) { try HTTPClient().send(request, tls: nil, cancellation: nil) }
     }
 
     @Test func nobodyListens() throws {
         let server = try TestServer { _ in nil }
         let fault = #expect(throws: WireFault.self) {
-            try HTTPClient().send(HTTPRequest("GET", HTTPURL(scheme: .http, host: "127.0.0.1", port: 1)), tls: nil, cancellation: nil)
+            try HTTPClient().send(
+                HTTPRequest("GET", HTTPURL(scheme: .http, host: "127.0.0.1", port: 1)), tls: nil, cancellation: nil)
         }
         #expect(fault?.kind == .unreachable)
-        let cut = #expect(throws: WireFault.self) { try HTTPClient().send(HTTPRequest("GET", server.url()), tls: nil, cancellation: nil) }
+        let cut = #expect(throws: WireFault.self) {
+            try HTTPClient().send(HTTPRequest("GET", server.url()), tls: nil, cancellation: nil)
+        }
         #expect(cut?.kind == .cut)
     }
 
     @Test func aNameThatDoesNotExistIsSaid() {
         let url = HTTPURL(scheme: .http, host: "registry.invalid")
-        let fault = #expect(throws: WireFault.self) { try HTTPClient().send(HTTPRequest("GET", url), tls: nil, cancellation: nil) }
+        let fault = #expect(throws: WireFault.self) {
+            try HTTPClient().send(HTTPRequest("GET", url), tls: nil, cancellation: nil)
+        }
         #expect(fault?.kind == .unknownHost)
         #expect(fault?.message.hasPrefix("lookup registry.invalid: ") == true)
     }
 
     @Test func aProxyGetsTheWholeAddress() throws {
-        let proxy = try TestServer { Self.ok($0.target + " " + ($0.fields["Proxy-Authorization"] ?? "") + " " + ($0.fields["Host"] ?? "")) }
+        let proxy = try TestServer {
+            Self.ok($0.target + " " + ($0.fields["Proxy-Authorization"] ?? "") + " " + ($0.fields["Host"] ?? ""))
+        }
         var settings = ProxySettings()
         settings.http = "http://user:p%40ss@127.0.0.1:\(proxy.port)"
         settings.none = "direct.example,.inside.example,10.0.0.0/8"
@@ -192,7 +205,8 @@ final class TestServer: Sendable {
         let server = try TestServer(tls: try authority.server(certificate)) { head in
             "HTTP/1.1 200 OK\r\nContent-Length: \(head.target.utf8.count)\r\n\r\n\(head.target)"
         }
-        let answer = try HTTPClient().send(HTTPRequest("GET", server.url("/x", scheme: .https, host: host)), tls: client, cancellation: nil)
+        let answer = try HTTPClient().send(
+            HTTPRequest("GET", server.url("/x", scheme: .https, host: host)), tls: client, cancellation: nil)
         return String(decoding: try answer.readAll(limit: 100), as: UTF8.self)
     }
 

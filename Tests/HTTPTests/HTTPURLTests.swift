@@ -3,25 +3,31 @@ import Testing
 
 @Suite struct HTTPURLTests {
     @Test(arguments: [
-        ("http://Host", "http://host/"), ("https://host:443/a?b=c#d", "https://host/a?b=c"), ("http://[::1]:5000/x", "http://[::1]:5000/x"),
+        ("http://Host", "http://host/"), ("https://host:443/a?b=c#d", "https://host/a?b=c"),
+        ("http://[::1]:5000/x", "http://[::1]:5000/x"),
         ("https://h_1.example:8443?x=1", "https://h_1.example:8443/?x=1"), ("HTTP://127.0.0.1:80/", "http://127.0.0.1/"),
     ]) func aURLIsReadAndWritten(_ text: String, _ expected: String) { #expect(HTTPURL(text)?.description == expected) }
 
     @Test(arguments: [
-        "ftp://host/", "http://", "http:///x", "http://user@host/", "http://user:secret@host/", "http://host:0/", "http://host:99999/",
-        "http://host:/x", "http://ho st/", "http://host/a b", "http://[::1", "http://[x]/", "host", "", "file:///etc/passwd", "http://a\r\nb/",
+        "ftp://host/", "http://", "http:///x", "http://user@host/", "http://user:secret@host/", "http://host:0/",
+        "http://host:99999/",
+        "http://host:/x", "http://ho st/", "http://host/a b", "http://[::1", "http://[x]/", "host", "", "file:///etc/passwd",
+        "http://a\r\nb/",
         "http://host:5000:1/", "https://hö/", "javascript:alert(1)",
     ]) func whatIsNoURLOfARegistryIsRefused(_ text: String) { #expect(HTTPURL(text) == nil) }
 
     @Test(arguments: [
-        ("/x?y", "http://h:5000/x?y"), ("z", "http://h:5000/v2/a/z"), ("?q=1", "http://h:5000/v2/a/b?q=1"), ("//other/x", "http://other/x"),
+        ("/x?y", "http://h:5000/x?y"), ("z", "http://h:5000/v2/a/z"), ("?q=1", "http://h:5000/v2/a/b?q=1"),
+        ("//other/x", "http://other/x"),
         ("https://s/x", "https://s/x"),
     ]) func aPlaceIsRelativeToWhatWasAsked(_ place: String, _ expected: String) throws {
         let url = try #require(HTTPURL("http://h:5000/v2/a/b?old=1"))
         #expect(url.resolving(place)?.description == expected)
     }
 
-    @Test(arguments: ["file:///etc/passwd", "gopher://x/", "http://u:p@h/", "https://", "a b"]) func aPlaceElsewhereIsNone(_ place: String) throws {
+    @Test(arguments: ["file:///etc/passwd", "gopher://x/", "http://u:p@h/", "https://", "a b"]) func aPlaceElsewhereIsNone(
+        _ place: String
+    ) throws {
         #expect(try #require(HTTPURL("http://h/v2/")).resolving(place) == nil)
     }
 
@@ -34,7 +40,9 @@ import Testing
 
     @Test func queriesAreEncoded() throws {
         let url = try #require(HTTPURL("https://h/t?a=1"))
-        #expect(url.adding("scope", "repository:a/b:pull,push x").description == "https://h/t?a=1&scope=repository%3Aa%2Fb%3Apull%2Cpush%20x")
+        #expect(
+            url.adding("scope", "repository:a/b:pull,push x").description
+                == "https://h/t?a=1&scope=repository%3Aa%2Fb%3Apull%2Cpush%20x")
     }
 
     @Test(arguments: ["", "a", "ab", "abc", "user:päss"]) func base64IsReadAsItWasWritten(_ text: String) {

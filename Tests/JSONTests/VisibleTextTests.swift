@@ -3,7 +3,8 @@ import Testing
 
 @Suite struct VisibleTextTests {
     @Test(arguments: [
-        ("plain", "plain"), ("two\nlines\r\tx", "two lines  x"), ("\u{1B}[2J\u{7}\u{0}", " [2J  "), ("\u{9B}31m\u{7F}", " 31m "),
+        ("plain", "plain"), ("two\nlines\r\tx", "two lines  x"), ("\u{1B}[2J\u{7}\u{0}", " [2J  "),
+        ("\u{9B}31m\u{7F}", " 31m "),
         ("a\u{202E}b\u{2066}c\u{200F}", "a b c "), ("naïve 漢字", "naïve 漢字"),
     ])
     func `Nothing reaches a terminal that it would obey`(text: String, shown: String) { #expect(VisibleText.of(text) == shown) }

@@ -147,7 +147,8 @@ private struct VerboseUsage {
     private func ours(_ ours: JSONValue) -> String {
         let names = [
             "database": "State file", "blob": "Contents", "partialBlob": "Unfinished contents", "layer": "Layers",
-            "mergedLayer": "Merged layers", "chain": "Flattened layers", "container": "Containers", "volume": "Volumes", "temporary": "Work in progress",
+            "mergedLayer": "Merged layers", "chain": "Flattened layers", "container": "Containers", "volume": "Volumes",
+            "temporary": "Work in progress",
             "deleting": "Being removed", "house": "Folders and lock", "unaccounted": "Unaccounted",
         ]
         var lines = ["BELONGS TO\tCOUNT\tSIZE"]

@@ -26,7 +26,8 @@ extension ImageService {
         }
         guard !images.isEmpty else {
             throw Fault(
-                .notFound, "An image does not exist locally with the tag: \(repository.familiarName)", subject: repository.familiar)
+                .notFound, "An image does not exist locally with the tag: \(repository.familiarName)",
+                subject: repository.familiar)
         }
         let settings = core.configuration.registries
         var compression = settings.compression
@@ -37,14 +38,17 @@ extension ImageService {
             compression = known
         }
         let mounts = Set(
-            try images.flatMap { try $0.1.layers.flatMap { try store.repositories(with: $0.descriptor.digest, in: repository.domain) } })
+            try images.flatMap {
+                try $0.1.layers.flatMap { try store.repositories(with: $0.descriptor.digest, in: repository.domain) }
+            })
         let session = try RegistrySession(
             repository, actions: "pull,push", mounts: mounts.subtracting([repository.path]).sorted().prefix(4).map { $0 },
             settings: settings, credential: request.credential)
         let board = TransferBoard()
         let cancellation = WireCancellation()
         let push = ImagePush(
-            service: self, push: RegistryPush(store: store, session: session, compression: compression, cancellation: cancellation),
+            service: self,
+            push: RegistryPush(store: store, session: session, compression: compression, cancellation: cancellation),
             board: board, uploads: settings.uploads)
         let list = images
         let name = repository

@@ -182,7 +182,8 @@ private struct SystemCheck: Sendable {
         }
         let name = item.path.split(separator: "/").last ?? ""
         let isNamedByUs = name.utf8.count >= 64 || item.path.hasPrefix("tmp/image-")
-        let isOurs = isNamedByUs && ["blobs/", "layers/", "chains/", "tmp/", "containers/"].contains { item.path.hasPrefix($0) }
+        let isOurs =
+            isNamedByUs && ["blobs/", "layers/", "chains/", "tmp/", "containers/"].contains { item.path.hasPrefix($0) }
         return isOurs ? "--repair removes it" : "it is not the engine's: move it away"
     }
 

@@ -44,7 +44,8 @@ public struct RegistryPush: Sendable {
             }
             guard layer.isPlain else {
                 throw Fault(
-                    .unavailable, "the compressed form of the layer \(layer.diffID.short) is not here any more: pull the image again",
+                    .unavailable,
+                    "the compressed form of the layer \(layer.diffID.short) is not here any more: pull the image again",
                     subject: layer.diffID.description)
             }
             return try compressed(layer, progress)
@@ -68,7 +69,9 @@ public struct RegistryPush: Sendable {
     }
 
     /// A layer that has no compressed form: it gets one on its way, and its digest is kept for the next time.
-    private func compressed(_ layer: PushableLayer, _ progress: @escaping @Sendable (PushStage) -> Void) throws -> ContentDescriptor {
+    private func compressed(_ layer: PushableLayer, _ progress: @escaping @Sendable (PushStage) -> Void) throws
+        -> ContentDescriptor
+    {
         // The name tells how: another level or library would make another digest of the same layer.
         let form = compression == .gzip ? "gzip-1" : "zstd-3"
         let write: @Sendable (any ByteSink) throws -> Void = { [store, compression] sink in
@@ -110,7 +113,8 @@ public struct RegistryPush: Sendable {
                 var manifest = image.manifest
                 manifest.layers = layers
                 do { descriptor = try putManifest(manifest.json, manifest.mediaType, tag) } catch let refusal as RegistryRefusal
-                    where [400, 415].contains(refusal.status) && compression == .gzip && manifest.mediaType == MediaType.ociManifest
+                    where [400, 415].contains(refusal.status) && compression == .gzip
+                    && manifest.mediaType == MediaType.ociManifest
                 {
                     // A registry from before OCI's types.
                     let docker = Self.docker(manifest)

@@ -10,7 +10,8 @@ public enum RegistryQueries {
 
     /// Whether a registry takes the credential. Answers an identity token where the registry gives one for it, else "".
     /// - Throws: `forbidden` in docker's words when it does not.
-    public static func login(_ credential: RegistryCredential, settings: RegistrySettings, _ cancellation: WireCancellation) throws
+    public static func login(_ credential: RegistryCredential, settings: RegistrySettings, _ cancellation: WireCancellation)
+        throws
         -> String
     {
         let domain = host(credential.serverAddress)
@@ -47,7 +48,8 @@ public enum RegistryQueries {
     /// Repositories that a term fits: by the registry's own search (`/v1/search`), or by its catalog.
     /// - Parameter term: `nginx`, `host/nginx`.
     public static func search(
-        _ term: String, limit: Int, settings: RegistrySettings, credential: RegistryCredential?, _ cancellation: WireCancellation
+        _ term: String, limit: Int, settings: RegistrySettings, credential: RegistryCredential?,
+        _ cancellation: WireCancellation
     ) throws -> [Hit] {
         var words = term
         var domain = Reference.defaultDomain
@@ -58,7 +60,8 @@ public enum RegistryQueries {
                 words = String(term[term.index(after: slash)...])
             }
         }
-        let session = try RegistrySession(domain: domain, repository: "", actions: "*", settings: settings, credential: credential)
+        let session = try RegistrySession(
+            domain: domain, repository: "", actions: "*", settings: settings, credential: credential)
         let wanted = words
         do {
             return try session.withEndpoints { endpoint in
@@ -185,7 +188,8 @@ extension RegistrySession {
                         try RegistryBlob(other, content, offset: 0, cancellation).copy(to: sink)
                     }
                     _ = try uploader.put(
-                        source, digest: content.digest, size: content.size, candidates: [other.repository]) { _ in }
+                        source, digest: content.digest, size: content.size, candidates: [other.repository]
+                    ) { _ in }
                 }
             }
             _ = try putManifest(fetched.bytes, fetched.mediaType, as: fetched.digest.description, cancellation)

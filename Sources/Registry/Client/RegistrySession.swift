@@ -55,7 +55,8 @@ public final class RegistrySession: Sendable {
         self.settings = settings
         let hosts = RegistryHosts(settings: settings)
         self.hosts = hosts
-        let client = HTTPClient(proxies: settings.proxies, answerTimeout: 3 * settings.stallTimeout, idleTimeout: settings.stallTimeout)
+        let client = HTTPClient(
+            proxies: settings.proxies, answerTimeout: 3 * settings.stallTimeout, idleTimeout: settings.stallTimeout)
         self.client = client
         endpoints = try hosts.endpoints(domain, mirrors: actions == "pull")
         scopes =

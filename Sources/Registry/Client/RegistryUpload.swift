@@ -42,7 +42,9 @@ struct RegistryUploader: Sendable {
     }
 
     /// Puts a content whose digest is known only when it has been written. Answers what it is.
-    func putStream(_ source: UploadSource, progress: @escaping @Sendable (Int64) -> Void) throws -> (digest: Digest, size: Int64) {
+    func putStream(_ source: UploadSource, progress: @escaping @Sendable (Int64) -> Void) throws -> (
+        digest: Digest, size: Int64
+    ) {
         try withPatience { try uploadStream(source, progress) }
     }
 
@@ -100,7 +102,8 @@ struct RegistryUploader: Sendable {
         let target = place.adding("digest", digest.description)
         let answer: HTTPAnswer
         do {
-            answer = try send("PUT", target, ["Content-Type": "application/octet-stream"], body(source, size, from: 0, progress))
+            answer = try send(
+                "PUT", target, ["Content-Type": "application/octet-stream"], body(source, size, from: 0, progress))
         } catch let fault as WireFault where fault.kind == .cut || fault.kind == .timedOut {
             // What has arrived need not be sent again, where the registry kept it.
             guard let offset = received(place, of: size) else { throw fault }
@@ -126,7 +129,8 @@ struct RegistryUploader: Sendable {
     private func received(_ place: HTTPURL, of size: Int64) -> Int64? {
         guard let answer = try? send("GET", place) else { return nil }
         defer { answer.discard() }
-        guard answer.status == 204, let range = answer["Range"], let end = range.split(separator: "-").last.flatMap({ Int64($0) }),
+        guard answer.status == 204, let range = answer["Range"],
+            let end = range.split(separator: "-").last.flatMap({ Int64($0) }),
             end >= 0, end < size - 1
         else { return nil }
         return end + 1
@@ -178,7 +182,8 @@ struct RegistryUploader: Sendable {
 
     // MARK: While it is made
 
-    private func uploadStream(_ source: UploadSource, _ progress: @escaping @Sendable (Int64) -> Void) throws -> (Digest, Int64) {
+    private func uploadStream(_ source: UploadSource, _ progress: @escaping @Sendable (Int64) -> Void) throws -> (Digest, Int64)
+    {
         let place = try begin()
         let hash = ContentHash()
         let answer = try send(

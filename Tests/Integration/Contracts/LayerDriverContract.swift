@@ -97,10 +97,11 @@ struct LayerDriverContract {
             rm -r opaque/new; mkdir opaque/new; rm /tmp/driver-stamp
             """)
         let found = try changes(place, image, "one")
+        // Where a change takes a file of its own out of the layer, its other name keeps what it had.
+        let otherName = driver.name == "overlay2" ? [] : ["etc/other f"]
         #expect(
-            found == [
-                "etc d", "etc/file f", "etc/kept f", "etc/link c", "mine f", "new d", "new/deep d", "new/deep/z f", "opaque d",
-                "opaque/new d",
+            found == ["etc d", "etc/file f", "etc/kept f", "etc/link c"] + otherName + [
+                "mine f", "new d", "new/deep d", "new/deep/z f", "opaque d", "opaque/new d",
             ], "\(driver.name): \(found)")
         #expect(try driver.written(container: place, image) > 0)
 

@@ -17,9 +17,9 @@ import Testing
 
     private static func started(_ engine: EngineFixture, _ script: String) throws -> String {
         engine.skiff(
-            "run", "-d", "--network", "none", "--name", "c", "busybox:test", "sh", "-c", script + "; touch /done; sleep 300")
-        #expect(eventually { engine.skiff("exec", "c", "test", "-e", "/done").status == 0 })
-        return engine.skiff("inspect", "-f", "{{.State.Pid}}", "c").output.trimmed
+            "run", "-d", "--network", "none", "--name", "box", "busybox:test", "sh", "-c", script + "; touch /done; sleep 300")
+        #expect(eventually { engine.skiff("exec", "box", "test", "-e", "/done").status == 0 })
+        return engine.skiff("inspect", "-f", "{{.State.Pid}}", "box").output.trimmed
     }
 
     @Test(arguments: [true, false])
@@ -35,14 +35,14 @@ import Testing
         let process = try RunningProcess(["/usr/bin/python3", "-c", Self.racer, "/proc/\(pid)/root/race"])
         defer { _ = process.finish() }
         for _ in 0..<60 {
-            engine.skiff("cp", source, "c:/race/a/")
-            engine.skiff("cp", source, "c:/race/a/deep/er")
-            #expect(!engine.skiff("cp", "c:/race/a/f", "-").output.contains("secret"))
-            #expect(!engine.skiff("cp", "c:/race", "-").output.contains("secret"))
+            engine.skiff("cp", source, "box:/race/a/")
+            engine.skiff("cp", source, "box:/race/a/deep/er")
+            #expect(!engine.skiff("cp", "box:/race/a/f", "-").output.contains("secret"))
+            #expect(!engine.skiff("cp", "box:/race", "-").output.contains("secret"))
         }
         #expect(run(["/bin/ls", "-A", outside]).output == "f\n")
         #expect(run(["/bin/cat", outside + "/f"]).output == "secret of the host")
-        #expect(engine.skiff("exec", "c", "true").status == 0)
+        #expect(engine.skiff("exec", "box", "true").status == 0)
     }
 
     @Test func `A file that is exchanged for a device is not read as one`() throws {
@@ -56,14 +56,15 @@ import Testing
         let out = engine.scratch.folder("out")
         for turn in 0..<60 {
             let path = "\(out)/\(turn)"
-            engine.skiff("cp", "c:/race/a", path)
+            engine.skiff("cp", "box:/race/a", path)
             guard run(["/usr/bin/test", "-f", path]).status == 0 else { continue }
             #expect(run(["/bin/cat", path]).output == "12345678")
         }
         for reference in ["commit", "export"] {
             let result =
                 reference == "commit"
-                ? engine.skiff("commit", "--pause=false", "c", "raced:1") : engine.skiff("export", "-o", out + "/x.tar", "c")
+                ? engine.skiff("commit", "--pause=false", "box", "raced:1")
+                : engine.skiff("export", "-o", out + "/x.tar", "box")
             #expect(result.status == 0, "\(result.error)")
         }
     }
@@ -73,14 +74,15 @@ import Testing
         defer { engine.clean() }
         try engine.importBusybox()
         let source = try engine.scratch.file("source", "put before")
-        engine.skiff("create", "--network", "none", "--name", "c", "-v", "v:/data", "busybox:test", "cat", "/data/x", "/etc/x")
+        engine.skiff(
+            "create", "--network", "none", "--name", "box", "-v", "vol:/data", "busybox:test", "cat", "/data/x", "/etc/x")
         for place in ["/data/x", "/etc/x"] {
-            let result = engine.skiff("cp", source, "c:" + place)
+            let result = engine.skiff("cp", source, "box:" + place)
             #expect(result.status == 0, "\(result.error)")
         }
         #expect(!run(["/bin/cat", "/proc/\(engine.pid)/mountinfo"]).output.contains("overlay " + engine.dataRoot))
-        #expect(engine.skiff("start", "-a", "c").output == "put beforeput before")
-        #expect(engine.skiff("cp", "c:/etc/x", "-").output.contains("put before"))
+        #expect(engine.skiff("start", "-a", "box").output == "put beforeput before")
+        #expect(engine.skiff("cp", "box:/etc/x", "-").output.contains("put before"))
         #expect(!run(["/bin/sh", "-c", "ls -l /proc/\(engine.pid)/fd"]).output.contains("/etc"))
     }
 }
