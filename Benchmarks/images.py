@@ -186,7 +186,7 @@ class Rows:
 
     def push(self, name, tls):
         bench, wanted = self.bench, self.bench.wanted
-        if not wanted("images.push"):
+        if not (wanted("images.push") or wanted("images.push-unpacked")):
             return
         empty = Registry(bench, "docker-registry", self.work / "empty", PORT + 2).start()
         try:
@@ -205,7 +205,11 @@ class Rows:
                 timed(self.engines[engine] + ["rmi", target], self.notes)
             if wanted("images.push-unpacked"):
                 # imported anew for each round, so that no compressed form is there to begin with
-                tar = bench.SHARED / "images/base.tar"
+                # and not the pulled image's layer, whose compressed form is kept
+                tar = self.work / "fresh.tar"
+                shutil.copy(bench.SHARED / "images/base.tar", tar)
+                (self.work / "only-here").write_text(str(os.getpid()))
+                subprocess.run(["tar", "-C", str(self.work), "-rf", str(tar), "only-here"], check=True)
                 fresh = f"127.0.0.1:{PORT + 2}/bench/fresh:1"
 
                 def anew(engine, prefix):
