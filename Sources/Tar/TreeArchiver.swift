@@ -85,7 +85,7 @@ public final class TreeArchiver {
             try writer.begin(entry)
         case .directory:
             if entry.path.last != 0x2F { entry.path += [0x2F] }
-            let below = try folder.open(child: name, [.read, .directory])
+            let below = try opened(name, in: folder, [.read, .directory])
             try writer.begin(entry)
             if opaque { try writer.begin(TarEntry(path: entry.path + Whiteout.opaque, kind: .file, mode: 0o600)) }
             if try enters?(below.raw) ?? true { try children(of: below, path: path) }
@@ -136,8 +136,17 @@ public final class TreeArchiver {
         return attributes
     }
 
+    /// Opens what was looked at. Where somebody exchanges names meanwhile, a device or a link is there at one moment and refuses to be
+    /// opened, and the file again at the next: that ends no archive.
+    private func opened(_ name: PathBytes, in folder: borrowing Descriptor, _ mode: OpenMode) throws -> Descriptor {
+        for _ in 0..<15 {
+            do { return try folder.open(child: name, mode) } catch is KernelFault { continue }
+        }
+        return try folder.open(child: name, mode)
+    }
+
     private func file(_ name: PathBytes, in folder: borrowing Descriptor, _ entry: TarEntry) throws {
-        let file = try folder.open(child: name, [.read, .nonBlocking])
+        let file = try opened(name, in: folder, [.read, .nonBlocking])
         // What was looked at and what was opened may be two things when somebody exchanges names meanwhile.
         let status = try file.status()
         guard status.kind == .regular else { return }
