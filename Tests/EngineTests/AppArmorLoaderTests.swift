@@ -11,9 +11,7 @@ struct AppArmorLoaderTests {
         var loader: AppArmorLoader
 
         init(parser: String?) throws {
-            var template = Array("/tmp/skiff-apparmor.XXXXXX".utf8CString)
-            guard let made = mkdtemp(&template) else { throw KernelFault("mkdtemp", errno: errno) }
-            folder = String(cString: made)
+            folder = try SmallFile.temporaryFolder("skiff-apparmor")
             loader = AppArmorLoader(layout: Layout(dataRoot: folder, runRoot: folder))
             loader.kernelSwitch = folder + "/enabled"
             loader.loadedProfiles = folder + "/profiles"

@@ -153,7 +153,7 @@ final class TestServer: Sendable {
         let url = HTTPURL(scheme: .http, host: "registry.invalid", target: "/v2/")
         #expect(
             try text(client.send(HTTPRequest("GET", url), tls: nil, cancellation: nil))
-                == "http://registry.invalid/v2/ Basic \(Base64.encode(Array("user:p@ss".utf8))) registry.invalid")
+                == "http://registry.invalid/v2/ Basic \(Base64Text.encode(Array("user:p@ss".utf8))) registry.invalid")
     }
 
     @Test func aTunnelThatIsRefusedIsSaid() throws {

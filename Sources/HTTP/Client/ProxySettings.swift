@@ -42,7 +42,7 @@ public struct ProxySettings: Sendable, Equatable {
         var authorization: String?
         if let at = rest.lastIndex(of: "@") {
             guard let plain = Self.decoded(rest[..<at]) else { throw Self.unusable(text) }
-            authorization = "Basic " + Base64.encode(plain)
+            authorization = "Basic " + Base64Text.encode(plain)
             rest = rest[rest.index(after: at)...]
         }
         guard let (host, port) = HTTPURL.authority(rest.prefix { $0 != "/" }) else { throw Self.unusable(text) }
@@ -98,54 +98,5 @@ extension String {
             start = index(after: start)
         }
         return nil
-    }
-}
-
-/// Base64 with the standard alphabet and padding (RFC 4648, 4).
-public enum Base64 {
-    private static let letters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-
-    public static func encode(_ bytes: [UInt8]) -> String {
-        var text: [UInt8] = []
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let part = bytes[start..<min(start + 3, bytes.count)]
-            var bits: UInt32 = 0
-            for offset in 0..<3 { bits = bits << 8 | (offset < part.count ? UInt32(part[start + offset]) : 0) }
-            for index in 0..<4 {
-                text.append(index <= part.count ? letters[Int(bits >> (18 - 6 * UInt32(index)) & 63)] : UInt8(ascii: "="))
-            }
-        }
-        return String(decoding: text, as: UTF8.self)
-    }
-
-    /// Both alphabets, with or without padding. Nil for anything else.
-    public static func decode(_ text: some StringProtocol) -> [UInt8]? {
-        var bytes: [UInt8] = []
-        var bits: UInt32 = 0
-        var count = 0
-        var padded = false
-        for letter in text.utf8 {
-            let value: UInt32
-            switch letter {
-            case 0x41...0x5A: value = UInt32(letter - 0x41)
-            case 0x61...0x7A: value = UInt32(letter - 0x61) + 26
-            case 0x30...0x39: value = UInt32(letter - 0x30) + 52
-            case UInt8(ascii: "+"), UInt8(ascii: "-"): value = 62
-            case UInt8(ascii: "/"), UInt8(ascii: "_"): value = 63
-            case UInt8(ascii: "="):
-                padded = true
-                continue
-            default: return nil
-            }
-            guard !padded else { return nil }
-            bits = bits << 6 | value
-            count += 6
-            if count >= 8 {
-                count -= 8
-                bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
-                bits &= (1 << UInt32(count)) - 1
-            }
-        }
-        return bits == 0 && count < 6 ? bytes : nil
     }
 }

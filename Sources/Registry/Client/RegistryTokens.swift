@@ -63,7 +63,7 @@ final class RegistryTokens: Sendable {
         guard let credential, !credential.username.isEmpty, !endpoint.isMirror else {
             throw RegistryRefusal(status: 401, message: "no basic auth credentials")
         }
-        let value = "Basic " + Base64.encode(Array("\(credential.username):\(credential.password)".utf8))
+        let value = "Basic " + Base64Text.encode(Array("\(credential.username):\(credential.password)".utf8))
         let isNew = state.update { state in
             defer { state.basic[Self.key(endpoint, [])] = value }
             return state.basic[Self.key(endpoint, [])] != value
@@ -83,7 +83,7 @@ final class RegistryTokens: Sendable {
     }
 
     private func basic(_ credential: RegistryCredential) -> String {
-        "Basic " + Base64.encode(Array("\(credential.username):\(credential.password)".utf8))
+        "Basic " + Base64Text.encode(Array("\(credential.username):\(credential.password)".utf8))
     }
 
     // MARK: Tokens

@@ -51,7 +51,7 @@ package final class HtpasswdAccess: RegistryAccess {
     static func credentials(_ field: String?) -> (user: String, password: String)? {
         guard let field, field.utf8.count <= 4096 else { return nil }
         let words = field.split(separator: " ", omittingEmptySubsequences: true)
-        guard words.count == 2, words[0].lowercased() == "basic", let bytes = Base64Text.decode(words[1]),
+        guard words.count == 2, words[0].lowercased() == "basic", let bytes = StrictBase64.decode(words[1]),
             let colon = bytes.firstIndex(of: UInt8(ascii: ":"))
         else { return nil }
         return (

@@ -105,8 +105,8 @@ package final class TokenAccess: RegistryAccess {
     func claims(_ token: String) -> TokenClaims? {
         guard token.utf8.count <= Self.longest else { return nil }
         let parts = token.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 3, let head = Base64Text.decode(parts[0], .url), let body = Base64Text.decode(parts[1], .url),
-            let signature = Base64Text.decode(parts[2], .url), let (algorithm, id) = try? Self.head(head)
+        guard parts.count == 3, let head = StrictBase64.decode(parts[0], .url), let body = StrictBase64.decode(parts[1], .url),
+            let signature = StrictBase64.decode(parts[2], .url), let (algorithm, id) = try? Self.head(head)
         else { return nil }
         let signed = Array("\(parts[0]).\(parts[1])".utf8)
         var candidates = keys.filter { $0.algorithm.rawValue == algorithm }

@@ -138,7 +138,7 @@ package enum TokenKeys {
                 kind = String(line.dropFirst(11).dropLast(5))
                 body = ""
             } else if line.hasPrefix("-----END "), let found = kind {
-                guard let der = Base64Text.decode(body) else { throw Fault(.invalid, "a \(found) that is no base64") }
+                guard let der = StrictBase64.decode(body) else { throw Fault(.invalid, "a \(found) that is no base64") }
                 if let key = try key(found, der) { keys.append(key) }
                 kind = nil
             } else if kind != nil {
@@ -189,7 +189,7 @@ package enum TokenKeys {
     private static func jwk(_ members: [String: String]) throws -> TokenKey? {
         if let use = members["use"], use != "sig" { return nil }
         func bytes(_ name: String, _ count: Int? = nil) throws -> [UInt8] {
-            guard let value = members[name].flatMap({ Base64Text.decode($0, .url) }), count == nil || value.count == count
+            guard let value = members[name].flatMap({ StrictBase64.decode($0, .url) }), count == nil || value.count == count
             else {
                 throw Fault(.invalid, "the key \(members["kid"] ?? "without a kid") has no \(name)")
             }

@@ -13,7 +13,9 @@ import Testing
         return output.split(separator: ":", maxSplits: 1).last.map { String($0.prefix { !$0.isNewline }) } ?? ""
     }
 
-    private static func basic(_ text: String) -> HTTPFields { ["Authorization": "Basic " + Base64.encode(Array(text.utf8))] }
+    private static func basic(_ text: String) -> HTTPFields {
+        ["Authorization": "Basic " + Base64Text.encode(Array(text.utf8))]
+    }
 
     @Test func onlyKnownUsersEnter() throws {
         let scratch = try Scratch()
@@ -94,7 +96,7 @@ import Testing
     }
 
     private static func url(_ bytes: [UInt8]) -> String {
-        Base64.encode(bytes).replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+        Base64Text.encode(bytes).replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
     }
 
     private static func body(

@@ -1,5 +1,5 @@
 /// Base64 in both alphabets (RFC 4648, 4 and 5).
-package enum Base64Text {
+package enum StrictBase64 {
     package enum Alphabet { case standard, url }
 
     /// Nil for anything but whole, canonical base64. The standard alphabet wants its padding; the url alphabet has none (RFC 7515, 2).
