@@ -49,6 +49,7 @@ public final class BytePipe: ByteSource, ByteSink, Sendable {
 
     public func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
         try state.wait { state -> Int? in
+            if state.abandoned { throw Fault(.cancelled, "nobody reads any more") }
             if let failure = state.failure { throw failure }
             let there = state.bytes.count - state.start
             guard there > 0 else { return state.ended ? 0 : nil }
@@ -65,5 +66,6 @@ public final class BytePipe: ByteSource, ByteSink, Sendable {
         }
     }
 
+    /// The writer's next `write` throws, and so does every `read`, one that waits included.
     public func abandon() { state.update { $0.abandoned = true } }
 }

@@ -10,6 +10,7 @@ public final class ReadAhead: ByteSource {
         var ended = false
         var failure: (any Error)?
         var closed = false
+        var abandoned = false
         var threadIsDone = false
     }
 
@@ -61,13 +62,14 @@ public final class ReadAhead: ByteSource {
                 }
                 state.update { state in
                     if chunk.end > 0 { state.full.append(chunk) }
-                    state.ended = ended
+                    // Never taken back: `abandon` may have ended it while this thread read.
+                    if ended { state.ended = true }
                 }
                 if ended { return }
             } catch {
                 state.update { state in
                     if chunk.end > 0 { state.full.append(chunk) }
-                    state.failure = error
+                    if state.failure == nil { state.failure = error }
                     state.ended = true
                 }
                 return
@@ -82,8 +84,9 @@ public final class ReadAhead: ByteSource {
         }
         if current == nil {
             current = try state.wait { state in
+                if let failure = state.failure, state.abandoned { throw failure }
                 if !state.full.isEmpty { return .some(state.full.removeFirst()) }
-                guard state.ended else { return nil }
+                guard state.ended || state.threadIsDone else { return nil }
                 if let failure = state.failure { throw failure }
                 return .some(nil)
             }
@@ -95,10 +98,11 @@ public final class ReadAhead: ByteSource {
         return count
     }
 
-    /// Whoever produces the bytes need not wait any more, and nobody waits for them here.
+    /// Whoever produces the bytes need not wait any more, and nobody waits for them here: every `read` from now on throws.
     public func abandon() {
         state.update { state in
             state.closed = true
+            state.abandoned = true
             if state.failure == nil { state.failure = Fault(.cancelled, "nobody reads any more") }
             state.ended = true
         }

@@ -369,6 +369,7 @@ private final class ReceivedContent: ByteSource {
     private var source: (any ByteSource)?
     private var told: Int64 = 0
     private var finished: Digest?
+    private let isAbandoned = Monitor(false)
 
     init(
         _ file: consuming Descriptor, _ stored: Int64, _ descriptor: ContentDescriptor, _ hash: ContentHash,
@@ -407,7 +408,7 @@ private final class ReceivedContent: ByteSource {
         }
         let count: Int
         do {
-            let source = try self.source ?? fetcher.open(descriptor, from: position)
+            let source = try self.source ?? open(from: position)
             self.source = source
             count = try source.read(into: buffer)
         } catch {
@@ -430,7 +431,17 @@ private final class ReceivedContent: ByteSource {
         observe(told)
     }
 
-    func abandon() { fetcher.interrupt() }
+    private func open(from position: Int64) throws -> any ByteSource {
+        let source = try fetcher.open(descriptor, from: position)
+        // `abandon` on another thread may have come before there was anything to interrupt.
+        if isAbandoned.update({ $0 }) { fetcher.interrupt() }
+        return source
+    }
+
+    func abandon() {
+        isAbandoned.update { $0 = true }
+        fetcher.interrupt()
+    }
 }
 
 // MARK: Files of what was partly received

@@ -91,6 +91,59 @@ import Testing
         failing.close()
     }
 
+    /// A source whose second read returns, full, only after it was abandoned.
+    private final class Late: ByteSource, Sendable {
+        let state = Monitor((reads: 0, isAbandoned: false))
+
+        func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+            let isLate = state.update { state in
+                state.reads += 1
+                return state.reads == 2
+            }
+            if isLate { _ = state.wait { $0.isAbandoned ? true : nil } }
+            return buffer.count
+        }
+
+        func abandon() { state.update { $0.isAbandoned = true } }
+        func awaitSecondRead() { _ = state.wait { $0.reads > 1 ? true : nil } }
+    }
+
+    /// Runs `body` on a thread; whether it ended within ten seconds.
+    private func ends(_ body: @escaping @Sendable () -> Void) async throws -> Bool {
+        let isDone = Monitor(false)
+        try startThread {
+            body()
+            isDone.update { $0 = true }
+        }
+        for _ in 0..<1000 where !isDone.update({ $0 }) { try await Task.sleep(for: .milliseconds(10)) }
+        return isDone.update { $0 }
+    }
+
+    /// A pull onto a full disk hung: the thread that reads ahead took the end back that `abandon` had set while it read.
+    @Test func aReaderAheadThatIsAbandonedInTheMidstOfAReadEnds() async throws {
+        let late = Late()
+        let ahead = try ReadAhead(late, buffers: 4)
+        struct Handed: @unchecked Sendable { let ahead: ReadAhead }
+        let handed = Handed(ahead: ahead)
+        late.awaitSecondRead()
+        ahead.abandon()
+        let ended = try await ends {
+            #expect(throws: Fault.self) { try handed.ahead.copy(to: MemorySink(limit: 1 << 20)) }
+            handed.ahead.close()
+        }
+        #expect(ended)
+    }
+
+    @Test func aPipeThatIsAbandonedLetsBothSidesGo() async throws {
+        let pipe = BytePipe(capacity: 10)
+        async let ended = ends {
+            #expect(throws: Fault.self) { try pipe.copy(to: MemorySink(limit: 1)) }
+        }
+        pipe.abandon()
+        #expect(try await ended)
+        #expect(throws: Fault.self) { try [1, 2, 3].withUnsafeBytes { try pipe.write($0) } }
+    }
+
     @Test func aStreamHasBackPressureAndBothSidesMayGiveUp() async throws {
         let stream = ByteStream(capacity: 1000)
         async let sent: Void = {
