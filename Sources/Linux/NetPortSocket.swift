@@ -12,8 +12,10 @@ public enum NetPortSocket {
     public static func reserve(_ proto: PortProtocol, _ address: IPAddress, port: UInt16) throws -> Descriptor {
         let isV6 = if case .v6 = address { true } else { false }
         let subject = "\(address.hostText):\(port)/\(proto)"
-        let kind = CInt(proto == .tcp ? SOCK_STREAM.rawValue : SOCK_DGRAM.rawValue) | 0o2000000
-        let raw = try kernel("socket", subject) { socket(isV6 ? AF_INET6 : AF_INET, kind, 0) }
+        let kind = CInt(proto == .udp ? SOCK_DGRAM.rawValue : SOCK_STREAM.rawValue) | 0o2000000
+        let raw = try kernel("socket", subject) {
+            socket(isV6 ? AF_INET6 : AF_INET, kind, proto == .sctp ? CInt(proto.number) : 0)
+        }
         let descriptor = Descriptor(owning: raw)
         if isV6 { try set(raw, CInt(IPPROTO_IPV6), IPV6_V6ONLY, 1, subject) }
         if proto == .tcp { try set(raw, SOL_SOCKET, SO_REUSEADDR, 1, subject) }

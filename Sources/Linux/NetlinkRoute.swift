@@ -7,12 +7,15 @@ public enum RouteRequest {
     static let getLink: UInt16 = 18
     static let newAddress: UInt16 = 20
     static let getAddress: UInt16 = 22
+    static let deleteAddress: UInt16 = 21
     static let newRoute: UInt16 = 24
+    static let deleteRoute: UInt16 = 25
     static let getRoute: UInt16 = 26
 
     static let attributeAddress: UInt16 = 1
     static let attributeName: UInt16 = 3
     static let attributeMTU: UInt16 = 4
+    static let attributeParent: UInt16 = 5
     static let attributeMaster: UInt16 = 10
     static let attributeInfo: UInt16 = 18
     static let attributeStatistics: UInt16 = 23
@@ -31,10 +34,10 @@ public enum RouteRequest {
         writer.native(change)
     }
 
-    /// `ip link add NAME type bridge`, with an address of its own so that it does not follow its ports', and up.
-    public static func createBridge(_ name: String, mac: MACAddress, mtu: UInt32) -> NetlinkMessage {
+    /// `ip link add NAME type bridge`, with an address of its own so that it does not follow its ports'.
+    public static func createBridge(_ name: String, mac: MACAddress, mtu: UInt32, isUp: Bool = true) -> NetlinkMessage {
         var writer = NetlinkWriter()
-        link(&writer, flags: flagUp, change: flagUp)
+        link(&writer, flags: isUp ? flagUp : 0, change: flagUp)
         writer.attribute(attributeName, text: name)
         writer.attribute(attributeAddress, bytes: mac.bytes)
         writer.attribute(attributeMTU, native: mtu)

@@ -1,10 +1,16 @@
 /// Requests to nf_tables, as pure builders. Numbers are those of include/uapi/linux/netfilter/nf_tables.h; multi-byte values
 /// are in network order. Each is one message of a batch (`NetlinkSocket.batch`).
 public struct TablesRequest: Sendable {
-    /// A table of family inet.
-    public let table: String
+    /// NFPROTO_INET, NFPROTO_BRIDGE
+    public enum Family: UInt8, Sendable { case inet = 1, bridge = 7 }
 
-    public init(table: String) { self.table = table }
+    public let table: String
+    public let family: Family
+
+    public init(table: String, family: Family = .inet) {
+        self.table = table
+        self.family = family
+    }
 
     private static func type(_ message: UInt16) -> UInt16 { 10 << 8 | message }
 
@@ -12,8 +18,8 @@ public struct TablesRequest: Sendable {
         _ type: UInt16, _ flags: UInt16, _ subject: String, _ attributes: (inout NetlinkWriter) -> Void
     ) -> NetlinkMessage {
         var writer = NetlinkWriter(capacity: 256)
-        // struct nfgenmsg: NFPROTO_INET, version 0, resource 0.
-        for value in [1, 0, 0, 0] as [UInt8] { writer.native(value) }
+        // struct nfgenmsg: family, version 0, resource 0.
+        for value in [family.rawValue, 0, 0, 0] { writer.native(value) }
         attributes(&writer)
         return NetlinkMessage(type: Self.type(type), flags: flags, payload: writer.bytes, subject: subject)
     }
@@ -44,7 +50,9 @@ public struct TablesRequest: Sendable {
     /// Whether a notification (group NFNLGRP_NFTABLES) tells that the table, or a chain, rule, set or element of it, is gone:
     /// NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET, DELSETELEM. Each has the table's name as its attribute 1.
     public func isLoss(_ event: NetlinkReply) -> Bool {
-        guard [2, 5, 8, 11, 14].map(Self.type).contains(event.type), event.payload.count >= 4 else { return false }
+        guard [2, 5, 8, 11, 14].map(Self.type).contains(event.type), event.payload.count >= 4,
+            event.payload.first == family.rawValue
+        else { return false }
         return (try? NetlinkAttributes(event.payload.dropFirst(4)))?.text(1) == table
     }
 
@@ -182,12 +190,15 @@ public struct TablesKind: Sendable, Hashable {
 
     /// Numbers of nft's datatypes (include/datatype.h of nftables).
     public static let ipv4 = TablesKind(type: 7, size: 4, byteOrder: 2)
+    public static let ipv6 = TablesKind(type: 8, size: 16, byteOrder: 2)
+    public static let mac = TablesKind(type: 9, size: 6, byteOrder: 2)
     public static let interface = TablesKind(type: 41, size: 16, byteOrder: 1)
     public static let proto = TablesKind(type: 12, size: 4, byteOrder: 2)
     public static let port = TablesKind(type: 13, size: 4, byteOrder: 2)
 
     public static func concatenation(_ kinds: TablesKind...) -> TablesKind {
-        TablesKind(type: kinds.reduce(0) { $0 << 6 | $1.type }, size: kinds.reduce(0) { $0 + $1.size }, byteOrder: 0)
+        TablesKind(
+            type: kinds.reduce(0) { $0 << 6 | $1.type }, size: kinds.reduce(0) { $0 + ($1.size + 3) / 4 * 4 }, byteOrder: 0)
     }
 }
 

@@ -16,7 +16,9 @@ public struct TablesExpression: Sendable {
     /// Registers: 1 to 4 hold 16 bytes each; 8 to 23 are the same bytes in fours (8 is the start of 1, 9 the next four).
     public static let firstRegister: UInt32 = 1
 
-    public enum Meta: UInt32, Sendable { case inputName = 6, outputName = 7, family = 15, transport = 16 }
+    public enum Meta: UInt32, Sendable {
+        case etherType = 1, inputName = 6, outputName = 7, family = 15, transport = 16, inputGroup = 21
+    }
 
     public static func load(_ key: Meta, into register: UInt32 = firstRegister) -> TablesExpression {
         TablesExpression("meta") { writer in
@@ -25,7 +27,7 @@ public struct TablesExpression: Sendable {
         }
     }
 
-    public enum Header: UInt32, Sendable { case network = 1, transport = 2 }
+    public enum Header: UInt32, Sendable { case link = 0, network = 1, transport = 2 }
 
     public static func load(_ header: Header, at offset: UInt32, size: UInt32, into register: UInt32 = firstRegister)
         -> TablesExpression
@@ -84,6 +86,16 @@ public struct TablesExpression: Sendable {
             writer.attribute(4, big: id)
             writer.attribute(2, big: register)
             if let destination { writer.attribute(3, big: destination) }
+        }
+    }
+
+    /// Goes on only where the set does not have the key (NFT_LOOKUP_F_INV).
+    public static func lookup(absentFrom set: String, id: UInt32, from register: UInt32 = firstRegister) -> TablesExpression {
+        TablesExpression("lookup") { writer in
+            writer.attribute(1, text: set)
+            writer.attribute(4, big: id)
+            writer.attribute(2, big: register)
+            writer.attribute(5, big: UInt32(1))
         }
     }
 

@@ -39,6 +39,8 @@ public struct ObjectID: Sendable, Hashable, CustomStringConvertible {
         self.text = text
     }
 
+    init(zeros: Void) { text = String(repeating: "0", count: 64) }
+
     /// A new one from the system's random source. Its short form never looks like a number (docker's rule).
     public static func random() -> ObjectID {
         var generator = SystemRandomNumberGenerator()

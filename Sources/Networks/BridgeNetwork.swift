@@ -5,6 +5,9 @@ import State
 /// A bridge that stands: link, address, sysctls.
 struct BridgeNetwork: Sendable {
     let record: NetworkRecord
+    let name: String
+    let subnet: IPv4Subnet
+    let gateway: IPv4Address
     let index: Int32
     let mtu: UInt32
 
@@ -24,20 +27,24 @@ struct BridgeNetwork: Sendable {
                 subject: link.name)
         }
         let record = try self.record(configuration, store, socket, link, nameServers, warn)
+        guard let range = record.ipv4.first, let subnet = range.subnet.v4, let gateway = range.gateway?.v4 else {
+            throw Fault(.system, "the default network has no IPv4 addresses", subject: record.name)
+        }
         let mtu = try configuration.mtu ?? defaultMTU(socket)
         if link == nil {
             try socket.transact([
-                RouteRequest.createBridge(configuration.bridge, mac: MACAddress(of: record.gateway), mtu: mtu)
+                RouteRequest.createBridge(configuration.bridge, mac: MACAddress(of: gateway), mtu: mtu)
             ])
             link = try socket.link(named: configuration.bridge)
         }
         guard let link else { throw Fault(.system, "bridge \(configuration.bridge) vanished while it was set up") }
         settle(configuration.bridge, warn: warn)
         try socket.transact([
-            RouteRequest.add(address: record.gateway, prefix: record.subnet.prefix, link: link.index),
+            RouteRequest.add(address: gateway, prefix: subnet.prefix, link: link.index),
             RouteRequest.set(configuration.bridge, isUp: true, mtu: mtu),
         ])
-        return BridgeNetwork(record: record, index: link.index, mtu: mtu)
+        return BridgeNetwork(
+            record: record, name: configuration.bridge, subnet: subnet, gateway: gateway, index: link.index, mtu: mtu)
     }
 
     private static func record(
@@ -45,11 +52,14 @@ struct BridgeNetwork: Sendable {
         _ nameServers: [IPv4Address], _ warn: (String) -> Void
     ) throws -> NetworkRecord {
         let choice = try SubnetChoice(socket, except: link.map { [$0.index] } ?? [], nameServers: nameServers)
-        let stored = try store.network(named: "bridge")
-        if let stored, stored.bridge == configuration.bridge, configuration.subnet.map({ $0 == stored.subnet }) ?? true {
-            if let objection = choice.objection(to: stored.subnet) {
+        let stored = try store.networks().first { $0.name == "bridge" }
+        let storedSubnet = stored?.ipv4.first?.subnet.v4
+        if let stored, let storedSubnet, stored.bridge?.bridge == configuration.bridge,
+            configuration.subnet.map({ $0 == storedSubnet }) ?? true
+        {
+            if let objection = choice.objection(to: storedSubnet) {
                 warn(
-                    "the default network \(stored.subnet) overlaps: \(objection); configure another subnet to get out of its way"
+                    "the default network \(storedSubnet) overlaps: \(objection); configure another subnet to get out of its way"
                 )
             }
             return stored
@@ -61,9 +71,11 @@ struct BridgeNetwork: Sendable {
         if let given = configuration.subnet, let objection = choice.objection(to: given) {
             throw Fault(.conflict, "subnet \(given) cannot be used: \(objection)", subject: given.description)
         }
-        let record = NetworkRecord(
-            id: stored?.id ?? .random(), name: "bridge", created: stored?.created ?? NetClock.now, bridge: configuration.bridge,
-            subnet: subnet, gateway: subnet.gateway)
+        var settings = BridgeSettings(bridge: configuration.bridge)
+        settings.isDefault = true
+        var record = NetworkRecord(
+            id: stored?.id ?? .random(), name: "bridge", created: stored?.created ?? NetClock.now, driver: .bridge(settings))
+        record.ipv4 = [AddressRange(subnet: .v4(subnet), gateway: .v4(subnet.gateway))]
         try store.save(record)
         return record
     }

@@ -7,7 +7,7 @@ import Model
 /// what we think), the whole table is replaced by what it should be, in one transaction.
 final class Firewall {
     private let socket: NetlinkSocket
-    private let rules: FirewallRules
+    private var rules: FirewallRules
     private var ports: [PortKey: PublishedPort] = [:]
 
     /// Throws where this kernel has no nf_tables, or does not let us.
@@ -34,6 +34,8 @@ final class Firewall {
     }
 
     struct Change: Sendable {
+        var addNetworks: [FirewallRules.Network] = []
+        var removeNetworks: [ObjectID] = []
         var remove: [PublishedPort] = []
         var add: [PublishedPort] = []
     }
@@ -42,6 +44,11 @@ final class Firewall {
     /// there; the removed ones are gone from what the table should hold.
     func apply(_ changes: [Change]) throws {
         let before = ports
+        let networks = rules.networks
+        let gone = Set(changes.flatMap(\.removeNetworks) + changes.flatMap(\.addNetworks).map(\.id))
+        rules.networks.removeAll { gone.contains($0.id) }
+        rules.networks += changes.flatMap(\.addNetworks)
+        let isOtherNetworks = rules.networks != networks
         var messages: [NetlinkMessage] = []
         for change in changes {
             let gone = change.remove.filter { ports[$0.key] == $0 }
@@ -52,12 +59,13 @@ final class Firewall {
             for port in change.add { ports[port.key] = port }
             messages += rules.add(change.add)
         }
-        if messages.isEmpty { return }
-        if try !socket.batch(messages).isEmpty {
+        if messages.isEmpty, !isOtherNetworks { return }
+        if try isOtherNetworks || !socket.batch(messages).isEmpty {
             do {
                 try rebuild()
             } catch {
                 ports = before
+                rules.networks = networks.filter { !gone.contains($0.id) }
                 for port in changes.flatMap(\.remove) where ports[port.key] == port { ports[port.key] = nil }
                 throw error
             }
@@ -128,7 +136,7 @@ extension PortBinding {
 
 extension PublishedPort {
     func isTarget(of flow: ConnectionInfo) -> Bool {
-        target == flow.answerer && binding.containerPort == flow.answererPort
+        target == .v4(flow.answerer) && binding.containerPort == flow.answererPort
     }
 
     var key: PortKey { binding.key }

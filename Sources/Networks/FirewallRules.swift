@@ -4,11 +4,14 @@ import Model
 /// A published port and where it leads.
 package struct PublishedPort: Sendable, Hashable {
     package var binding: PortBinding
-    package var target: IPv4Address
+    package var target: IPAddress
+    /// Where the target is; nil where the port was read back from the kernel, which does not know.
+    package var network: ObjectID?
 
-    package init(binding: PortBinding, target: IPv4Address) {
+    package init(binding: PortBinding, target: IPAddress, network: ObjectID? = nil) {
         self.binding = binding
         self.target = target
+        self.network = network
     }
 }
 
@@ -24,12 +27,33 @@ package struct PublishedPort: Sendable, Hashable {
 /// ```
 package struct FirewallRules: Sendable {
     package struct Network: Sendable, Hashable {
+        package var id: ObjectID
         package var bridge: String
-        package var subnet: IPv4Subnet
+        package var subnets: [IPSubnet]
+        package var isInternal = false
+        /// Containers of this network reach one another.
+        package var allowsNeighbours = true
+        package var masquerades = true
+        package var gatewayModeIPv4 = GatewayMode.nat
+        package var gatewayModeIPv6 = GatewayMode.nat
+        package var trustedInterfaces: [String] = []
 
-        package init(bridge: String, subnet: IPv4Subnet) {
+        package init(id: ObjectID, bridge: String, subnets: [IPSubnet]) {
+            self.id = id
             self.bridge = bridge
-            self.subnet = subnet
+            self.subnets = subnets
+        }
+
+        /// Nil for a network without a bridge.
+        package init?(_ record: NetworkRecord) {
+            guard let settings = record.bridge else { return nil }
+            self.init(id: record.id, bridge: settings.bridge, subnets: record.subnets)
+            isInternal = record.isInternal
+            allowsNeighbours = settings.allowsNeighbours
+            masquerades = settings.masquerades
+            gatewayModeIPv4 = settings.gatewayModeIPv4
+            gatewayModeIPv6 = settings.gatewayModeIPv6
+            trustedInterfaces = settings.trustedInterfaces
         }
     }
 
@@ -52,10 +76,15 @@ package struct FirewallRules: Sendable {
     package func replacement(ports: some Collection<PublishedPort>) -> [NetlinkMessage] {
         // Made, so that deleting cannot fail; deleted; made anew: one transaction.
         var messages = [table.create(note: Self.note), table.delete(), table.create(note: Self.note)]
-        messages += sets + chains + earlyRules + redirectRules + forwardRules + networks.flatMap { masqueradeRules($0) }
+        messages +=
+            sets + chains + earlyRules + redirectRules + forwardRules
+            + networks.flatMap { network in
+                network.subnets.compactMap(\.v4).flatMap { masqueradeRules(network, $0) }
+            }
         messages += table.add(networks.map { TablesElement(key: Self.name($0.bridge)) }, to: Self.bridges)
         messages += table.add(
-            networks.map { TablesElement(key: Self.name($0.bridge) + Self.name($0.bridge)) }, to: Self.paths)
+            networks.filter(\.allowsNeighbours).map { TablesElement(key: Self.name($0.bridge) + Self.name($0.bridge)) },
+            to: Self.paths)
         return messages + add(ports)
     }
 
@@ -63,13 +92,14 @@ package struct FirewallRules: Sendable {
     var ruleCount: Int { replacement(ports: []).count { TablesRequest.isRule($0) } }
 
     package func add(_ ports: some Collection<PublishedPort>) -> [NetlinkMessage] {
-        table.add(ports.filter { $0.isEverywhere }.map { $0.element }, to: Self.portsAny)
+        let ports = ports.filter { $0.target.v4 != nil }
+        return table.add(ports.filter { $0.isEverywhere }.map { $0.element }, to: Self.portsAny)
             + table.add(ports.filter { !$0.isEverywhere }.map { $0.element }, to: Self.portsAt)
     }
 
     package func remove(_ ports: some Collection<PublishedPort>) -> [NetlinkMessage] {
         func keys(_ isEverywhere: Bool) -> [TablesElement] {
-            ports.filter { $0.isEverywhere == isEverywhere }.map { TablesElement(key: $0.element.key) }
+            ports.filter { $0.target.v4 != nil && $0.isEverywhere == isEverywhere }.map { TablesElement(key: $0.element.key) }
         }
         return table.remove(keys(true), from: Self.portsAny) + table.remove(keys(false), from: Self.portsAt)
     }
@@ -152,14 +182,14 @@ package struct FirewallRules: Sendable {
         ]
     }
 
-    private func masqueradeRules(_ network: Network) -> [NetlinkMessage] {
+    private func masqueradeRules(_ network: Network, _ subnet: IPv4Subnet) -> [NetlinkMessage] {
         let isIPv4: [TablesExpression] = [.load(.family), .compare([2])]
         let toBridge: [TablesExpression] = [.load(.outputName), .compare(Self.name(network.bridge))]
         let elsewhere: [TablesExpression] = [.load(.outputName), .compare(Self.name(network.bridge), isEqual: false)]
         let fromSubnet: [TablesExpression] = [
-            .load(.network, at: 12, size: 4), .mask(network.subnet.mask.bytes), .compare(network.subnet.network.bytes),
+            .load(.network, at: 12, size: 4), .mask(subnet.mask.bytes), .compare(subnet.network.bytes),
         ]
-        return [
+        let inward = [
             table.append(
                 toBridge + isIPv4 + [.load(.network, at: 12, size: 1), .compare([127]), .masquerade],
                 to: "postrouting", comment: "from 127.0.0.1 to a published port"),
@@ -170,7 +200,10 @@ package struct FirewallRules: Sendable {
                         .masquerade,
                     ],
                 to: "postrouting", comment: "from a container to its neighbour's published port"),
-            table.append(elsewhere + isIPv4 + fromSubnet + [.masquerade], to: "postrouting", comment: "from containers"),
+        ]
+        guard network.masquerades, !network.isInternal else { return inward }
+        return inward + [
+            table.append(elsewhere + isIPv4 + fromSubnet + [.masquerade], to: "postrouting", comment: "from containers")
         ]
     }
 
@@ -189,7 +222,7 @@ extension PublishedPort {
 
     package var element: TablesElement {
         let port = Self.bytes(binding.hostPort)
-        let proto: [UInt8] = [binding.proto == .tcp ? 6 : 17]
+        let proto: [UInt8] = [binding.proto.number]
         let value = TablesElement.concatenate(target.bytes, Self.bytes(binding.containerPort))
         if case .v4(let address) = binding.hostAddress, address != .any {
             return TablesElement(key: TablesElement.concatenate(address.bytes, proto, port), value: value)

@@ -25,11 +25,11 @@ final class HostPorts: Sendable {
 
     /// Takes every port; after a fault, drop the object. `isOurs` tells whether one of our containers has a port.
     /// - Throws: `system` with docker's text when a port is in use or the address is not this host's.
-    func reserve(_ requests: [PortRequest], target: IPv4Address, isOurs: (PortKey) -> Bool) throws {
+    func reserve(_ requests: [PortRequest], target: IPAddress, isOurs: (PortKey) -> Bool) throws {
         for request in requests { try reserve(request, target, isOurs) }
     }
 
-    private func reserve(_ request: PortRequest, _ target: IPv4Address, _ isOurs: (PortKey) -> Bool) throws {
+    private func reserve(_ request: PortRequest, _ target: IPAddress, _ isOurs: (PortKey) -> Bool) throws {
         let address = request.hostAddress ?? .v4(.any)
         guard case .v4 = address else {
             throw Fault(
@@ -67,7 +67,8 @@ final class HostPorts: Sendable {
         }
         let first = socket.release()
         let binding = PortBinding(
-            hostAddress: address, hostPort: number, containerPort: request.containerPort, proto: request.proto)
+            hostAddress: address, hostPort: number, containerPort: request.containerPort, proto: request.proto,
+            exposure: request.exposure)
         content.withLock { content in
             content.descriptors.append(first)
             content.bindings.append(binding)
@@ -77,7 +78,7 @@ final class HostPorts: Sendable {
 
     /// docker's text, which clients show and scripts match.
     private static func fault(
-        _ request: PortRequest, _ address: IPAddress, _ port: UInt16, _ target: IPv4Address, _ reason: String
+        _ request: PortRequest, _ address: IPAddress, _ port: UInt16, _ target: IPAddress, _ reason: String
     ) -> Fault {
         Fault(
             .system,

@@ -31,12 +31,17 @@ public struct NetworksConfiguration: Sendable {
 
 /// Where network records are kept. Blocking, microseconds.
 public protocol NetworkStore: Sendable {
-    func network(named name: String) throws -> NetworkRecord?
-    /// Success means that the record survives a kill of this process.
+    func networks() throws -> [NetworkRecord]
+    /// Inserts, or replaces the one with the same id. Success means that the record survives a kill of this process.
+    /// - Throws: `conflict` when another network has the name.
     func save(_ record: NetworkRecord) throws
+    func delete(network id: ObjectID) throws
+    /// Success means that what was saved and deleted before survives a power cut.
+    func sync() async throws
 }
 
 extension Database: NetworkStore {
-    public func network(named name: String) throws -> NetworkRecord? { try read { try $0.network(name) } }
+    public func networks() throws -> [NetworkRecord] { try read { try $0.networks() } }
     public func save(_ record: NetworkRecord) throws { try write { try $0.save(record) } }
+    public func delete(network id: ObjectID) throws { _ = try write { try $0.delete(network: id) } }
 }

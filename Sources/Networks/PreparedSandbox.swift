@@ -76,8 +76,8 @@ final class SandboxMaker {
         try inner.transact([
             RouteRequest.set("lo", isUp: true),
             RouteRequest.set("eth0", isUp: true),
-            RouteRequest.add(address: address, prefix: bridge.record.subnet.prefix, link: index),
-            RouteRequest.add(route: nil, gateway: bridge.record.gateway, link: index),
+            RouteRequest.add(address: address, prefix: bridge.subnet.prefix, link: index),
+            RouteRequest.add(route: nil, gateway: bridge.gateway, link: index),
         ])
         try waitUntilReady(name)
         return PreparedSandbox(
@@ -91,7 +91,7 @@ final class SandboxMaker {
         try waitUntilRunning(link: name)
         // The bridge loses its carrier with its last port only, and a shelf that is kept filled holds some.
         if hasSeenBridge, keepsShelf { return }
-        try waitUntilRunning(link: bridge.record.bridge)
+        try waitUntilRunning(link: bridge.name)
         hasSeenBridge = true
     }
 

@@ -1,37 +1,6 @@
 import Linux
 import Model
 
-/// What somebody wants to put a container into.
-public struct SandboxRequest: Sendable {
-    public enum Kind: Sendable, Hashable {
-        /// The default bridge.
-        case bridge
-        /// A namespace with loopback only.
-        case none
-    }
-
-    public var id: ObjectID
-    /// The container's name without slash, for messages.
-    public var name: String
-    public var kind: Kind
-    public var ports: [PortRequest]
-    /// A wish for an address of the subnet; nil takes the next free one.
-    public var address: IPv4Address?
-    public var mac: MACAddress?
-
-    public init(
-        id: ObjectID, name: String, kind: Kind = .bridge, ports: [PortRequest] = [], address: IPv4Address? = nil,
-        mac: MACAddress? = nil
-    ) {
-        self.id = id
-        self.name = name
-        self.kind = kind
-        self.ports = ports
-        self.address = address
-        self.mac = mac
-    }
-}
-
 /// A sandbox handed over, ready to be entered. The descriptors are the lease's: they are closed when it goes away, so pass
 /// them to the shim (which keeps its own copies) before dropping the lease. The namespace lives as long as anything holds it.
 public final class SandboxLease: Sendable {

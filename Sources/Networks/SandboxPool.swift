@@ -2,6 +2,14 @@ import Linux
 import Model
 import Synchronization
 
+/// What is prepared ahead.
+enum SandboxKind: Sendable, Hashable {
+    /// On the default bridge.
+    case bridge
+    /// Loopback only.
+    case none
+}
+
 /// Sandboxes prepared ahead, and the threads that make them. A request that finds one ready takes no system call.
 final class SandboxPool: Sendable {
     private struct Shelf {
@@ -19,21 +27,21 @@ final class SandboxPool: Sendable {
         var addresses: AddressPool
         var isClosed = false
 
-        subscript(kind: SandboxRequest.Kind) -> Shelf {
+        subscript(kind: SandboxKind) -> Shelf {
             get { kind == .bridge ? bridged : bare }
             set { if kind == .bridge { bridged = newValue } else { bare = newValue } }
         }
     }
 
     private enum Task: Sendable {
-        case make(SandboxRequest.Kind)
+        case make(SandboxKind)
         /// With wishes: never from the shelf. The address is taken already.
         case special(IPv4Address, MACAddress, CheckedContinuation<PreparedSandbox, any Error>)
     }
 
     private let content: Mutex<Content>
     private let tasks = NetlinkQueue<Task>()
-    private let refills = NetlinkQueue<SandboxRequest.Kind>()
+    private let refills = NetlinkQueue<SandboxKind>()
     private let warn: @Sendable (String) -> Void
 
     /// Starts the threads. Nothing is made before the first `fill` or `take`.
@@ -42,7 +50,7 @@ final class SandboxPool: Sendable {
         content = Mutex(
             Content(
                 bridged: Shelf(capacity: configuration.warmBridged), bare: Shelf(capacity: configuration.warmBare),
-                addresses: AddressPool(subnet: bridge.record.subnet, gateway: bridge.record.gateway)))
+                addresses: AddressPool(subnet: bridge.subnet, gateway: bridge.gateway)))
         let keepsShelf = configuration.warmBridged > 1
         for _ in 0..<2 {
             try startThread { [self] in
@@ -67,13 +75,13 @@ final class SandboxPool: Sendable {
 
     /// Begins to prepare ahead.
     func fill() {
-        content.withLock { content in for kind in [.bridge, .none] as [SandboxRequest.Kind] { order(kind, &content) } }
+        content.withLock { content in for kind in [.bridge, .none] as [SandboxKind] { order(kind, &content) } }
     }
 
     func free(_ address: IPv4Address) { content.withLock { $0.addresses.free(address) } }
 
     /// The next sandbox of a kind, from the shelf or newly made.
-    func take(_ kind: SandboxRequest.Kind) async throws -> PreparedSandbox {
+    func take(_ kind: SandboxKind) async throws -> PreparedSandbox {
         if let ready = content.withLock({ content in pop(kind, &content) }) { return ready }
         return try await withCheckedThrowingContinuation { continuation in
             let ready: Result<PreparedSandbox, any Error>? = content.withLock { content in
@@ -128,7 +136,7 @@ final class SandboxPool: Sendable {
 
     private static let closed = Fault(.unavailable, "the engine is shutting down")
 
-    private func pop(_ kind: SandboxRequest.Kind, _ content: inout Content) -> PreparedSandbox? {
+    private func pop(_ kind: SandboxKind, _ content: inout Content) -> PreparedSandbox? {
         if content[kind].ready.isEmpty { return nil }
         let ready = content[kind].ready.removeFirst()
         order(kind, &content)
@@ -136,7 +144,7 @@ final class SandboxPool: Sendable {
     }
 
     /// Orders as many as shelf and waiting requests need beyond what is under way.
-    private func order(_ kind: SandboxRequest.Kind, _ content: inout Content) {
+    private func order(_ kind: SandboxKind, _ content: inout Content) {
         let shelf = content[kind]
         for _ in 0..<max(0, shelf.waiting.count - shelf.making) where tasks.put(.make(kind)) { content[kind].making += 1 }
         for _ in 0..<max(0, shelf.capacity - shelf.ready.count - shelf.refilling) where refills.put(kind) {
@@ -146,7 +154,7 @@ final class SandboxPool: Sendable {
 
     /// Making a namespace keeps a processor busy in the kernel for a millisecond or two; while enough are left, that waits
     /// until the container that took the last one has started.
-    private func refill(_ kind: SandboxRequest.Kind, _ maker: SandboxMaker) {
+    private func refill(_ kind: SandboxKind, _ maker: SandboxMaker) {
         let isPlenty = content.withLock { $0[kind].ready.count > $0[kind].capacity / 2 }
         if isPlenty { NetClock.sleep(milliseconds: 10) }
         let result = Result { try make(kind, maker) }
@@ -199,7 +207,7 @@ final class SandboxPool: Sendable {
         }
     }
 
-    private func make(_ kind: SandboxRequest.Kind, _ maker: SandboxMaker) throws -> PreparedSandbox {
+    private func make(_ kind: SandboxKind, _ maker: SandboxMaker) throws -> PreparedSandbox {
         if kind == .none { return try maker.makeBare() }
         // A link that a dying sandbox still has makes its address unusable for the moment.
         for _ in 0..<512 {
@@ -216,7 +224,7 @@ final class SandboxPool: Sendable {
         throw Fault(.unavailable, "every address that was tried still has a link on the bridge")
     }
 
-    private func deliver(_ sandbox: PreparedSandbox, kind: SandboxRequest.Kind) {
+    private func deliver(_ sandbox: PreparedSandbox, kind: SandboxKind) {
         let continuation = content.withLock { content -> CheckedContinuation<PreparedSandbox, any Error>? in
             if !content[kind].waiting.isEmpty { return content[kind].waiting.removeFirst() }
             if !content.isClosed { content[kind].ready.append(sandbox) }
@@ -226,7 +234,7 @@ final class SandboxPool: Sendable {
     }
 
     /// The request that has waited longest gets the fault; without one it is a warning. The next `take` tries again.
-    private func refuse(_ kind: SandboxRequest.Kind, _ error: any Error) {
+    private func refuse(_ kind: SandboxKind, _ error: any Error) {
         let continuation = content.withLock { content in
             content[kind].waiting.isEmpty ? nil : content[kind].waiting.removeFirst()
         }

@@ -9,20 +9,22 @@ enum SandboxRediscovery {
     static func record(
         _ id: ObjectID, pid: Int32, network: NetworkRecord, firewall: Firewall?, route: NetlinkSocket
     ) -> SandboxRecord? {
-        guard let interface = try? interface(pid: pid, subnet: network.subnet),
+        guard let interface = try? interface(pid: pid, subnet: network.ipv4.first?.subnet.v4),
             let host = try? route.link(named: SandboxMaker.hostInterface(interface.address)), host.master != 0
         else { return nil }
-        var record = SandboxRecord(id: id, network: network.name, endpoint: .random())
-        record.address = interface.address
-        record.prefix = network.subnet.prefix
-        record.gateway = network.gateway
-        record.mac = interface.mac
-        record.hostInterface = host.name
-        record.bindings = (try? firewall?.publishedPorts())?.filter { $0.target == interface.address }.map(\.binding) ?? []
-        return record
+        var endpoint = EndpointRecord(id: .random(), network: network.id, networkName: network.name)
+        endpoint.interface = "eth0"
+        endpoint.ipv4 = network.interface(interface.address)
+        endpoint.mac = interface.mac
+        endpoint.hostInterface = host.name
+        let ports = (try? firewall?.publishedPorts()) ?? []
+        return SandboxRecord(
+            id: id, acquisition: .random(), endpoints: [endpoint],
+            bindings: ports.filter { $0.target == .v4(interface.address) }.map(\.binding))
     }
 
-    private static func interface(pid: Int32, subnet: IPv4Subnet) throws -> PreparedSandbox.Interface? {
+    private static func interface(pid: Int32, subnet: IPv4Subnet?) throws -> PreparedSandbox.Interface? {
+        guard let subnet else { return nil }
         let home = try NetNamespace.current()
         let namespace = try NetNamespace.open(pid: pid)
         defer { try? NetNamespace.enter(home.raw) }
@@ -42,12 +44,12 @@ extension PublishedPort {
     package init?(_ element: TablesElement, isEverywhere: Bool) {
         let key = isEverywhere ? [0, 0, 0, 0] + element.key : element.key
         guard key.count == 12, let value = element.value, value.count == 8, let target = IPv4Address(bytes: value[0..<4]),
-            let address = IPv4Address(bytes: key[0..<4]), [6, 17].contains(key[4])
+            let address = IPv4Address(bytes: key[0..<4]), let proto = PortProtocol(number: key[4])
         else { return nil }
         self.init(
             binding: PortBinding(
                 hostAddress: .v4(address), hostPort: UInt16(key[8]) << 8 | UInt16(key[9]),
-                containerPort: UInt16(value[4]) << 8 | UInt16(value[5]), proto: key[4] == 6 ? .tcp : .udp),
-            target: target)
+                containerPort: UInt16(value[4]) << 8 | UInt16(value[5]), proto: proto),
+            target: .v4(target))
     }
 }

@@ -11,6 +11,7 @@ public final class SandboxService: Sendable {
     public let configuration: NetworksConfiguration
     /// The default network (docker's `bridge`).
     public let network: NetworkRecord
+    public let networks: NetworkDirectory
     /// The MTU that containers get.
     public let mtu: UInt32
     /// Nil where ports can be published and addresses translated; otherwise why not.
@@ -38,12 +39,12 @@ public final class SandboxService: Sendable {
         BridgeNetwork.enableForwarding(warn: warn)
         let rules = FirewallRules(
             table: configuration.table,
-            networks: [FirewallRules.Network(bridge: bridge.record.bridge, subnet: bridge.record.subnet)])
+            networks: [bridge.record].compactMap { FirewallRules.Network($0) })
         var obstacle: String?
         do {
             guard configuration.managesFirewall else { throw Fault(.unsupported, "switched off by the configuration") }
             let firewall = try Firewall(rules)
-            BridgeNetwork.enableLoopbackPublishing(bridge.record.bridge, warn: warn)
+            BridgeNetwork.enableLoopbackPublishing(configuration.bridge, warn: warn)
             if let obstacle = firewall.foreignObstacle() { warn(obstacle) }
             let port = firewall.port
             let thread = try KernelThread(firewall)
@@ -59,6 +60,7 @@ public final class SandboxService: Sendable {
             watch = nil
         }
         firewallObstacle = obstacle
+        networks = NetworkDirectory(try store.networks() + [bridge.record] + NetworkRecord.predefined)
         pool = try SandboxPool(bridge, configuration, warn: warn)
     }
 
@@ -83,7 +85,7 @@ public final class SandboxService: Sendable {
             for record in records { registry.insert(record) }
             return registry.sandboxes.values.flatMap { $0.publishedPorts }
         }
-        pool.restore(records.compactMap(\.address))
+        pool.restore(records.flatMap(\.endpoints).compactMap(\.ipv4?.address))
         try await kernel.replace(ports)
         pool.fill()
     }
@@ -93,41 +95,65 @@ public final class SandboxService: Sendable {
     /// sandbox; the old one's ports are unpublished.
     public func acquire(_ request: SandboxRequest) async throws -> SandboxLease {
         await release(request.id)
-        switch request.kind {
-        case .none:
-            let sandbox = try await pool.take(.none)
-            return try lease(SandboxRecord(id: request.id, network: "none", endpoint: .random()), sandbox, [])
-        case .bridge:
-            let isSpecial = request.address != nil || request.mac != nil
-            let sandbox =
-                isSpecial
-                ? try await pool.take(address: request.address, mac: request.mac) : try await pool.take(.bridge)
-            guard let interface = sandbox.interface else { throw Fault(.system, "a bridged sandbox has no interface") }
-            var record = SandboxRecord(id: request.id, network: network.name, endpoint: .random())
-            record.address = interface.address
-            record.prefix = network.subnet.prefix
-            record.gateway = network.gateway
-            record.mac = interface.mac
-            record.hostInterface = interface.name
-            do {
-                return try await publish(request, record, sandbox)
-            } catch {
-                if isSpecial { pool.free(interface.address) } else { pool.giveBack(sandbox) }
-                throw error
-            }
+        guard let wish = request.attachments.first else { return try await acquireBare(request) }
+        if let other = request.attachments.first(where: { $0.network != network.id }) {
+            throw Fault(
+                .unsupported, "networks of the user's own are not supported by this engine yet", subject: other.network.text)
         }
+        let isSpecial = wish.ipv4 != nil || wish.mac != nil
+        let sandbox =
+            isSpecial ? try await pool.take(address: wish.ipv4, mac: wish.mac) : try await pool.take(.bridge)
+        guard let interface = sandbox.interface else { throw Fault(.system, "a bridged sandbox has no interface") }
+        var endpoint = EndpointRecord(id: .random(), network: network.id, networkName: network.name)
+        endpoint.interface = "eth0"
+        endpoint.ipv4 = network.interface(interface.address)
+        endpoint.mac = interface.mac
+        endpoint.hostInterface = interface.name
+        endpoint.aliases = wish.aliases
+        endpoint.dnsNames = wish.dnsNames
+        endpoint.gatewayPriority = wish.gatewayPriority
+        endpoint.sysctls = wish.sysctls
+        do {
+            let record = SandboxRecord(id: request.id, acquisition: .random(), endpoints: [endpoint])
+            return try await publish(request, record, sandbox)
+        } catch {
+            if isSpecial { pool.free(interface.address) } else { pool.giveBack(sandbox) }
+            throw error
+        }
+    }
+
+    private func acquireBare(_ request: SandboxRequest) async throws -> SandboxLease {
+        let sandbox = try await pool.take(.none)
+        var record = SandboxRecord(id: request.id, acquisition: .random())
+        if let none = networks.named("none") {
+            record.endpoints = [EndpointRecord(id: .random(), network: none.id, networkName: none.name)]
+        }
+        return try lease(record, sandbox, [])
+    }
+
+    /// A record of an earlier version names its networks only.
+    public func completed(_ record: SandboxRecord) -> SandboxRecord {
+        var record = record
+        for index in record.endpoints.indices where record.endpoints[index].network == .zero {
+            guard let network = networks.named(record.endpoints[index].networkName) else { continue }
+            record.endpoints[index].network = network.id
+        }
+        return record
     }
 
     private func publish(_ request: SandboxRequest, _ record: SandboxRecord, _ sandbox: PreparedSandbox) async throws
         -> SandboxLease
     {
-        guard !request.ports.isEmpty, let address = record.address else { return try lease(record, sandbox, []) }
+        guard !request.ports.isEmpty, let endpoint = record.primary, let address = endpoint.ipv4?.address else {
+            return try lease(record, sandbox, [])
+        }
         do {
             if let firewallObstacle { throw Fault(.unsupported, "cannot publish ports: \(firewallObstacle)") }
             let ports = HostPorts()
             do {
                 try await kernel.change { [registry] in
-                    try ports.reserve(request.ports, target: address) { key in registry.value.withLock { $0.owners[key] != nil }
+                    try ports.reserve(request.ports, target: .v4(address)) { key in
+                        registry.value.withLock { $0.owners[key] != nil }
                     }
                     var record = record
                     record.bindings = ports.bindings
@@ -144,7 +170,7 @@ public final class SandboxService: Sendable {
             registry.value.withLock { _ = $0.remove(record.id) }
             throw Fault(error).prefixed(
                 "failed to set up container networking: driver failed programming external connectivity on endpoint "
-                    + "\(request.name) (\(record.endpoint))")
+                    + "\(request.name) (\(endpoint.id))")
         }
     }
 
@@ -162,7 +188,7 @@ public final class SandboxService: Sendable {
     /// Releases this one acquisition: if the id has acquired another sandbox meanwhile, nothing happens.
     public func release(_ record: SandboxRecord) async {
         let isLast = registry.value.withLock { registry in
-            guard registry.sandboxes[record.id]?.endpoint == record.endpoint else { return false }
+            guard registry.sandboxes[record.id]?.acquisition == record.acquisition else { return false }
             registry.remove(record.id)
             return true
         }
@@ -174,7 +200,7 @@ public final class SandboxService: Sendable {
             // A fault leaves elements that the next change, or the next start, removes with the table.
             try? await kernel.change { Firewall.Change(remove: record.publishedPorts) }
         }
-        if let address = record.address { pool.free(address) }
+        for address in record.endpoints.compactMap(\.ipv4?.address) { pool.free(address) }
     }
 
     /// The record of a sandbox in use.
@@ -192,7 +218,7 @@ public final class SandboxService: Sendable {
 
     /// Counters of the sandbox's eth0; nil for an unknown id and for `none`.
     public func statistics(of id: ObjectID) async -> InterfaceStatistics? {
-        guard let link = registry.value.withLock({ $0.sandboxes[id]?.hostInterface }) else { return nil }
+        guard let link = registry.value.withLock({ $0.sandboxes[id]?.endpoints.first?.hostInterface }) else { return nil }
         return await kernel.statistics(of: link).map { InterfaceStatistics(hostEnd: $0) }
     }
 
@@ -206,8 +232,11 @@ public final class SandboxService: Sendable {
 
 extension SandboxRecord {
     var publishedPorts: [PublishedPort] {
-        guard let address else { return [] }
-        return bindings.map { PublishedPort(binding: $0, target: address) }
+        bindings.compactMap { binding in
+            let endpoint = gatewayIPv4 ?? endpoints.first
+            guard let endpoint, let address = endpoint.ipv4?.address else { return nil }
+            return PublishedPort(binding: binding, target: .v4(address), network: endpoint.network)
+        }
     }
 }
 

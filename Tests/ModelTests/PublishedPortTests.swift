@@ -12,7 +12,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", "", ""), ("0/tcp", "", ""), ("65536", "", ""), ("80/sctp", "", ""), ("80/tcp/x", "", ""), ("-80", "", ""),
+        ("", "", ""), ("0/tcp", "", ""), ("65536", "", ""), ("80/dccp", "", ""), ("80/tcp/x", "", ""), ("-80", "", ""),
         ("80", "nowhere", ""), ("80", "1.2.3", ""), ("80", "", "x"), ("80", "", "70000"), ("80", "", "90-80"),
         ("80", "", "1-2-3"),
         ("80", "", "-1"), ("80", "", "+1"),
@@ -23,7 +23,11 @@ import Testing
 
     @Test func bindingsSurviveJSON() throws {
         let binding = PortBinding(hostAddress: .v4(.any), hostPort: 8080, containerPort: 80, proto: .udp)
-        #expect(binding.jsonText == #"{"hostAddress":"0.0.0.0","hostPort":8080,"containerPort":80,"protocol":"udp"}"#)
+        #expect(
+            binding.jsonText
+                == #"{"hostAddress":"0.0.0.0","hostPort":8080,"containerPort":80,"protocol":"udp","exposure":"host-policy"}"#)
         #expect(try PortBinding(json: binding.json) == binding)
+        let old = #"{"hostAddress":"0.0.0.0","hostPort":8080,"containerPort":80,"protocol":"udp"}"#
+        #expect(try PortBinding(json: Array(old.utf8)) == binding)
     }
 }

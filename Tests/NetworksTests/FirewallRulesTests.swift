@@ -7,7 +7,9 @@ import Testing
     private func rules() throws -> FirewallRules {
         FirewallRules(
             table: "skiff",
-            networks: [FirewallRules.Network(bridge: "skiff0", subnet: try #require(IPv4Subnet("172.30.0.0/16")))])
+            networks: [
+                FirewallRules.Network(id: .random(), bridge: "skiff0", subnets: [try #require(IPSubnet("172.30.0.0/16"))])
+            ])
     }
 
     private func port(_ address: String, _ host: UInt16, _ container: UInt16, _ proto: PortProtocol = .tcp) throws
@@ -16,7 +18,7 @@ import Testing
         PublishedPort(
             binding: PortBinding(
                 hostAddress: try #require(IPAddress(address)), hostPort: host, containerPort: container, proto: proto),
-            target: try #require(IPv4Address("172.30.0.2")))
+            target: try #require(IPAddress("172.30.0.2")))
     }
 
     @Test func aPortOnEveryAddressIsKeyedByProtocolAndPort() throws {

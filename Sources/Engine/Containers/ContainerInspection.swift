@@ -145,12 +145,12 @@ extension ContainerService {
         endpoint.globalIPv6Address = ""
         endpoint.globalIPv6PrefixLen = 0
         endpoint.macAddress = ""
-        if let sandbox = snapshot.sandbox {
-            endpoint.endpointID = sandbox.endpoint.text
-            endpoint.gateway = sandbox.gateway?.description ?? ""
-            endpoint.ipAddress = sandbox.address?.description ?? ""
-            endpoint.ipPrefixLen = Int(sandbox.prefix)
-            endpoint.macAddress = sandbox.mac?.description ?? ""
+        if let attached = snapshot.sandbox?.primary {
+            endpoint.endpointID = attached.id.text
+            endpoint.gateway = attached.ipv4?.gateway?.description ?? ""
+            endpoint.ipAddress = attached.ipv4?.address.description ?? ""
+            endpoint.ipPrefixLen = Int(attached.ipv4?.prefix ?? 0)
+            endpoint.macAddress = attached.mac?.description ?? ""
         }
         return [name: endpoint]
     }

@@ -84,18 +84,20 @@ extension Container {
 
     private func acquireSandbox(_ snapshot: ContainerSnapshot) async throws -> SandboxLease? {
         let description = snapshot.description
-        let kind: SandboxRequest.Kind
+        let isBridged: Bool
         switch description.network {
-        case .bridge: kind = description.config.networkDisabled == true ? .none : .bridge
-        case .none: kind = .none
+        case .bridge: isBridged = description.config.networkDisabled != true
+        case .none: isBridged = false
         case .host, .container: return nil
         case .named(let name): throw Fault(.notFound, "network \(name) not found", subject: name)
         }
-        var request = SandboxRequest(id: id, name: snapshot.name, kind: kind)
-        if kind == .bridge {
+        var request = SandboxRequest(id: id, name: snapshot.name)
+        if isBridged {
             request.ports = try PortWishes.requests(description)
-            if let text = description.endpoint?.ipamConfig?.iPv4Address, !text.isEmpty { request.address = IPv4Address(text) }
-            if let text = description.endpoint?.macAddress, !text.isEmpty { request.mac = MACAddress(text) }
+            var wish = AttachmentRequest(network: core.sandboxes.network.id)
+            if let text = description.endpoint?.ipamConfig?.iPv4Address, !text.isEmpty { wish.ipv4 = IPv4Address(text) }
+            if let text = description.endpoint?.macAddress, !text.isEmpty { wish.mac = MACAddress(text) }
+            request.attachments = [wish]
         }
         return try await core.sandboxes.acquire(request)
     }
@@ -184,7 +186,8 @@ struct ContainerFiles: Sendable {
             hosts = String(decoding: content, as: UTF8.self)
         } else {
             hosts = try ResolverFiles.hosts(
-                hostname: hostname, domain: domain, address: sandbox?.address, gateway: sandbox?.gateway, options: options)
+                hostname: hostname, domain: domain, address: sandbox?.primary?.ipv4?.address,
+                gateway: sandbox?.primary?.ipv4?.gateway, options: options)
         }
         let host = (try? readFile("/etc/resolv.conf", limit: 1 << 20)).map { String(decoding: $0, as: UTF8.self) }
         let resolved = (try? readFile("/run/systemd/resolve/resolv.conf", limit: 1 << 20)).map {

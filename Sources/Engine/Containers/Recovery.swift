@@ -146,6 +146,7 @@ extension Container {
             if sandbox == nil, board.snapshot.description.network.isPrivate {
                 sandbox = await core.sandboxes.rediscover(id, pid: hello.pid)
             }
+            sandbox = sandbox.map { core.sandboxes.completed($0) }
             let run = RunningContainer(
                 pid: hello.pid, startTicks: hello.startTicks, startedAt: hello.startedAt ?? wallClock(), sandbox: sandbox)
             status.phase = hello.phase == .paused ? .paused(run) : .running(run)

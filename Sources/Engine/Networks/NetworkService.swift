@@ -7,14 +7,16 @@ public final class NetworkService: Sendable {
 
     init(_ core: EngineCore) { self.core = core }
 
-    /// Identities of the two networks that are no networks; the bridge has one in the state.
-    private static let fixed = [
-        "host": "6861736b6966662d686f73742d6e6574776f726b2d2d2d2d2d2d2d2d2d2d2d31",
-        "none": "6e6f736b6966662d6e6f6e652d6e6574776f726b2d2d2d2d2d2d2d2d2d2d2d32",
-    ]
+    static func id(of name: String, _ sandboxes: SandboxService) -> String { sandboxes.networks.named(name)?.id.text ?? "" }
 
-    static func id(of name: String, _ sandboxes: SandboxService) -> String {
-        name == "bridge" ? sandboxes.network.id.text : fixed[name] ?? ""
+    /// - Throws: as `SandboxService.create`.
+    public func create(_ spec: NetworkSpec, by caller: Caller) async throws -> NetworkRecord {
+        try await core.sandboxes.create(spec, by: caller)
+    }
+
+    /// - Throws: `notFound`, and as `SandboxService.remove`.
+    public func remove(_ reference: String, by caller: Caller) async throws {
+        try await core.sandboxes.remove(core.sandboxes.networks.resolve(reference).id, by: caller)
     }
 
     private struct Shown {
@@ -27,8 +29,8 @@ public final class NetworkService: Sendable {
     private var all: [Shown] {
         let network = core.sandboxes.network
         var range = Docker.IPAMConfig()
-        range.subnet = network.subnet.description
-        range.gateway = network.gateway.description
+        range.subnet = network.ipv4.first?.subnet.description
+        range.gateway = network.ipv4.first?.gateway?.description
         func ipam(_ config: [Docker.IPAMConfig]) -> Docker.IPAM {
             var ipam = Docker.IPAM()
             ipam.driver = "default"
@@ -111,12 +113,12 @@ public final class NetworkService: Sendable {
     private func endpoints(_ network: String) -> [String: Docker.EndpointResource] {
         var endpoints: [String: Docker.EndpointResource] = [:]
         for snapshot in core.registry.all.map(\.snapshot) {
-            guard let sandbox = snapshot.sandbox, sandbox.network == network else { continue }
+            guard let attached = snapshot.sandbox?.endpoints.first(where: { $0.networkName == network }) else { continue }
             var endpoint = Docker.EndpointResource()
             endpoint.name = snapshot.name
-            endpoint.endpointID = sandbox.endpoint.text
-            endpoint.macAddress = sandbox.mac?.description ?? ""
-            endpoint.iPv4Address = sandbox.address.map { "\($0)/\(sandbox.prefix)" } ?? ""
+            endpoint.endpointID = attached.id.text
+            endpoint.macAddress = attached.mac?.description ?? ""
+            endpoint.iPv4Address = attached.ipv4.map { "\($0.address)/\($0.prefix)" } ?? ""
             endpoint.iPv6Address = ""
             endpoints[snapshot.id.text] = endpoint
         }

@@ -7,9 +7,11 @@ import Synchronization
 import TestSupport
 
 final class MemoryNetworkStore: NetworkStore {
-    private let records = Mutex<[String: NetworkRecord]>([:])
-    func network(named name: String) throws -> NetworkRecord? { records.withLock { $0[name] } }
-    func save(_ record: NetworkRecord) throws { records.withLock { $0[record.name] = record } }
+    private let records = Mutex<[ObjectID: NetworkRecord]>([:])
+    func networks() throws -> [NetworkRecord] { records.withLock { Array($0.values) } }
+    func save(_ record: NetworkRecord) throws { records.withLock { $0[record.id] = record } }
+    func delete(network id: ObjectID) throws { records.withLock { $0[id] = nil } }
+    func sync() async throws {}
 }
 
 /// Whether this kernel has what our table is made of: the family inet, and chains of type nat. User-mode Linux answers to
@@ -129,14 +131,27 @@ final class SceneContainer: Sendable {
     let thread: NamespaceThread
 
     init(_ service: SandboxService, _ name: String, ports: [PortRequest] = []) async throws {
-        lease = try await service.acquire(SandboxRequest(id: .random(), name: name, ports: ports))
+        lease = try await service.acquire(.bridged(service, name, ports: ports))
         thread = try NamespaceThread(lease.netns)
     }
 
-    var address: String { lease.record.address?.description ?? "" }
+    var address: String { lease.record.primary?.ipv4?.address.description ?? "" }
 
     func talk(_ address: String, _ port: UInt16, _ proto: PortProtocol = .tcp, milliseconds: Int32 = 1500) throws -> Talk {
         try thread.run { Talk.to(address, port, proto, milliseconds: milliseconds) }
+    }
+}
+
+extension SandboxRequest {
+    /// On the default network.
+    static func bridged(
+        _ service: SandboxService, _ name: String, id: ObjectID = .random(), ports: [PortRequest] = [],
+        address: IPv4Address? = nil, mac: MACAddress? = nil
+    ) -> SandboxRequest {
+        var wish = AttachmentRequest(network: service.network.id)
+        wish.ipv4 = address
+        wish.mac = mac
+        return SandboxRequest(id: id, name: name, attachments: [wish], ports: ports)
     }
 }
 

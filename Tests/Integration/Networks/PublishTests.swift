@@ -167,7 +167,7 @@ import Testing
         let taken = try EchoServer(scene.host, 8080)
         let id = ObjectID.random()
         do {
-            _ = try await service.acquire(SandboxRequest(id: id, name: "web", ports: [.port(8079, 79), .port(8080, 80)]))
+            _ = try await service.acquire(.bridged(service, "web", id: id, ports: [.port(8079, 79), .port(8080, 80)]))
             Issue.record("the port was given out twice")
         } catch let fault as Fault {
             let pattern =
@@ -180,14 +180,14 @@ import Testing
         #expect(try scene.elements("ports_any") == 0)
         let container = try await SceneContainer(service, "second", ports: [.port(8079, 79)])
         do {
-            _ = try await service.acquire(SandboxRequest(id: .random(), name: "third", ports: [.port(8079, 80)]))
+            _ = try await service.acquire(.bridged(service, "third", ports: [.port(8079, 80)]))
             Issue.record("the port was given out twice")
         } catch let fault as Fault {
             #expect(fault.message.hasSuffix("Bind for 0.0.0.0:8079 failed: port is already allocated"), "\(fault)")
         }
         do {
             _ = try await service.acquire(
-                SandboxRequest(id: .random(), name: "third", ports: [.port(8078, 80, on: "203.0.113.9")]))
+                .bridged(service, "third", ports: [.port(8078, 80, on: "203.0.113.9")]))
             Issue.record("an address that is not the host's was accepted")
         } catch let fault as Fault {
             #expect(fault.message.hasSuffix("cannot assign requested address"), "\(fault)")

@@ -14,21 +14,23 @@ import TestSupport
         let service = try await scene.started()
         let container = try await SceneContainer(service, "plain")
         let record = container.lease.record
-        let address = try #require(record.address)
-        #expect(record.gateway?.description == "172.30.0.1")
-        #expect(record.prefix == 16)
-        #expect(record.mac == MACAddress(of: address))
-        #expect(record.network == "bridge")
+        let endpoint = try #require(record.endpoints.first)
+        let address = try #require(endpoint.ipv4?.address)
+        #expect(endpoint.ipv4?.gateway?.description == "172.30.0.1")
+        #expect(endpoint.ipv4?.prefix == 16)
+        #expect(endpoint.mac == MACAddress(of: address))
+        #expect(endpoint.networkName == "bridge")
+        #expect(endpoint.network == service.network.id)
         try container.thread.run {
             let socket = try NetlinkSocket(.route)
             let links = try socket.links()
             #expect(links.map(\.name).sorted() == ["eth0", "lo"])
             #expect(!links.contains { !$0.isUp })
-            #expect(links.first { $0.name == "eth0" }?.mac == record.mac)
+            #expect(links.first { $0.name == "eth0" }?.mac == endpoint.mac)
             #expect(links.first { $0.name == "eth0" }?.mtu == 1500)
             let eth0 = try #require(links.first { $0.name == "eth0" }).index
             #expect(try socket.addresses().filter { $0.link == eth0 }.map(\.address) == [.v4(address)])
-            #expect(try socket.routes().contains { $0.destination.prefix == 0 && $0.gateway == record.gateway })
+            #expect(try socket.routes().contains { $0.destination.prefix == 0 && $0.gateway == endpoint.ipv4?.gateway })
             #expect(try NetSysctl.read("ipv6/conf/eth0/disable_ipv6") == "1")
             #expect(try NetSysctl.read("ipv4/ip_unprivileged_port_start") == "0")
         }
@@ -38,8 +40,8 @@ import TestSupport
     @Test func noneHasLoopbackOnly() async throws {
         let scene = try NetworkScene()
         let service = try await scene.started()
-        let lease = try await service.acquire(SandboxRequest(id: .random(), name: "none", kind: .none))
-        #expect(lease.record.address == nil)
+        let lease = try await service.acquire(SandboxRequest(id: .random(), name: "none"))
+        #expect(lease.record.primary?.ipv4 == nil)
         let thread = try NamespaceThread(lease.netns)
         try thread.run {
             let links = try NetlinkSocket(.route).links()
@@ -56,26 +58,26 @@ import TestSupport
         let service = try await scene.started()
         let wish = try #require(IPv4Address("172.30.7.7"))
         let mac = try #require(MACAddress("02:11:22:33:44:55"))
-        let request = SandboxRequest(id: .random(), name: "wish", address: wish, mac: mac)
+        let request = SandboxRequest.bridged(service, "wish", address: wish, mac: mac)
         var lease: SandboxLease? = try await service.acquire(request)
-        #expect(lease?.record.address == wish)
-        #expect(lease?.record.mac == mac)
+        #expect(lease?.record.primary?.ipv4?.address == wish)
+        #expect(lease?.record.primary?.mac == mac)
         lease = nil
         await #expect(throws: Fault.self) {
-            _ = try await service.acquire(SandboxRequest(id: .random(), name: "again", address: wish))
+            _ = try await service.acquire(.bridged(service, "again", address: wish))
         }
         await #expect(throws: Fault.self) {
-            _ = try await service.acquire(SandboxRequest(id: .random(), name: "outside", address: .loopback))
+            _ = try await service.acquire(.bridged(service, "outside", address: .loopback))
         }
         // The same again, while the last namespace is still dying; and one that is prepared for somebody else.
         var again: SandboxLease? = try await service.acquire(request)
-        #expect(again?.record.address == wish)
+        #expect(again?.record.primary?.ipv4?.address == wish)
         again = nil
         let third = try await service.acquire(request)
-        #expect(third.record.mac == mac)
+        #expect(third.record.primary?.mac == mac)
         let prepared = try await service.acquire(
-            SandboxRequest(id: .random(), name: "early", address: IPv4Address("172.30.0.2")))
-        #expect(prepared.record.address?.description == "172.30.0.2")
+            .bridged(service, "early", address: IPv4Address("172.30.0.2")))
+        #expect(prepared.record.primary?.ipv4?.address.description == "172.30.0.2")
         await service.shutdown()
     }
 
@@ -118,7 +120,7 @@ import TestSupport
         let next = try await SceneContainer(new, "next", ports: [.port(8090, 80)])
         #expect(next.address != kept.address)
         await #expect(throws: Fault.self) {
-            _ = try await new.acquire(SandboxRequest(id: .random(), name: "thief", ports: [.port(8080, 80)]))
+            _ = try await new.acquire(.bridged(new, "thief", ports: [.port(8080, 80)]))
         }
         await new.release(kept.lease.record.id)
         #expect(try scene.elements("ports_any") == 1)
@@ -179,13 +181,13 @@ import TestSupport
             for number in 0..<50 {
                 group.addTask {
                     let port = PortRequest(containerPort: 80, hostPorts: (9100 + UInt16(number))...(9100 + UInt16(number)))
-                    return try await service.acquire(SandboxRequest(id: .random(), name: "n\(number)", ports: [port]))
+                    return try await service.acquire(.bridged(service, "n\(number)", ports: [port]))
                 }
             }
             return try await group.reduce(into: [SandboxLease]()) { $0.append($1) }
         }
-        #expect(Set(leases.compactMap(\.record.address)).count == 50)
-        #expect(Set(leases.compactMap(\.record.mac)).count == 50)
+        #expect(Set(leases.compactMap(\.record.primary?.ipv4?.address)).count == 50)
+        #expect(Set(leases.compactMap(\.record.primary?.mac)).count == 50)
         #expect(try scene.elements("ports_any") == 50)
         for lease in leases.prefix(5) + leases.suffix(5) {
             let server = try EchoServer(try NamespaceThread(lease.netns), 80)
@@ -208,7 +210,7 @@ import TestSupport
             for number in 0..<10 {
                 leases.append(
                     try await service.acquire(
-                        SandboxRequest(id: .random(), name: "n", ports: [.port(9200 + UInt16(number), 80)])))
+                        .bridged(service, "n", ports: [.port(9200 + UInt16(number), 80)])))
             }
             for lease in leases { await service.release(lease.record.id) }
         }
@@ -228,7 +230,7 @@ import TestSupport
         #expect(try second.talk(first.address, 80) == .answered(seenAs: second.address))
         #expect(try scene.fromHost(first.address, 80) == .answered(seenAs: "172.30.0.1"))
         do {
-            _ = try await service.acquire(SandboxRequest(id: .random(), name: "third", ports: [.port(8080, 80)]))
+            _ = try await service.acquire(.bridged(service, "third", ports: [.port(8080, 80)]))
             Issue.record("a port was published without a firewall")
         } catch let fault as Fault {
             #expect(fault.kind == .unsupported)
@@ -255,8 +257,9 @@ import TestSupport
         let new = try scene.service()
         let record = container.lease.record
         var found = try #require(await new.rediscover(record.id, pid: process))
-        #expect(found.endpoint != record.endpoint)
-        found.endpoint = record.endpoint
+        #expect(found.acquisition != record.acquisition)
+        found.acquisition = record.acquisition
+        found.endpoints[0].id = try #require(record.endpoints.first).id
         #expect(Set(found.bindings) == Set(record.bindings))
         found.bindings = record.bindings
         #expect(found == record)
@@ -270,8 +273,8 @@ import TestSupport
         let scene = try NetworkScene()
         let service = try await scene.started()
         let id = ObjectID.random()
-        let first = try await service.acquire(SandboxRequest(id: id, name: "again")).record
-        let second = try await service.acquire(SandboxRequest(id: id, name: "again")).record
+        let first = try await service.acquire(.bridged(service, "again", id: id)).record
+        let second = try await service.acquire(.bridged(service, "again", id: id)).record
         await service.release(first)
         #expect(service.record(of: id) == second)
         await service.release(second)
@@ -323,7 +326,7 @@ import TestSupport
         try await second.restore([])
         let secondContainer = try await SceneContainer(second, "second", ports: [.port(8081, 80)])
         let servers = [try EchoServer(firstContainer.thread, 80), try EchoServer(secondContainer.thread, 80)]
-        #expect(second.network.subnet.description == "172.31.0.0/16")
+        #expect(second.network.subnets.first?.description == "172.31.0.0/16")
         for port in [8080, 8081] as [UInt16] {
             #expect(try scene.fromNeighbour(NetworkScene.hostAddress, port) == .answered(seenAs: NetworkScene.neighbourAddress))
         }
@@ -344,7 +347,7 @@ import TestSupport
             ])
         }
         let service = try scene.service()
-        #expect(service.network.subnet.description == "172.31.0.0/16")
+        #expect(service.network.subnets.first?.description == "172.31.0.0/16")
         #expect(throws: Fault.self) { try scene.service { $0.subnet = IPv4Subnet("198.51.0.0/16") } }
         await service.shutdown()
     }
