@@ -17,7 +17,7 @@ def check(name, good, detail=""):
     if not good:
         failures.append(name)
     if not good or os.environ.get("VERBOSE"):
-        print(("ok   " if good else "FAIL ") + name + ("" if good else f": {str(detail)[:1500]}"), flush=True)
+        print(("ok   " if good else "FAIL ") + name + ("" if good else f": {str(detail)[:6000]}"), flush=True)
 
 
 def finish():

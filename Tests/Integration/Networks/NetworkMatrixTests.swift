@@ -1,0 +1,19 @@
+import TestSupport
+import Testing
+
+/// Who reaches what, before and after each disturbance, and what many connections cost: scripts, since they serve and probe hundreds
+/// of sockets in a dozen namespaces. Hosts, LAN and outside are namespaces too (`lab.py`).
+@Suite(.serialized, .enabled(if: hasTables, "this kernel lacks CONFIG_NF_TABLES_INET or CONFIG_NFT_NAT"))
+struct NetworkMatrixTests {
+    /// `flood.py`: 20,000 connections and a flood of datagrams through published ports.
+    @Test func `Many connections leave nothing behind`() throws {
+        try passes("flood.py")
+    }
+
+    private func passes(_ name: String) throws {
+        let folder = String(#filePath.dropLast("NetworkMatrixTests.swift".count))
+        let script = try RunningProcess(["python3", folder + name, binaries], environment: ["PYTHONDONTWRITEBYTECODE": "1"])
+        let result = script.finish(timeout: 300)
+        #expect(result.status == 0, "\(name)\n\(result.output)\n\(result.error)")
+    }
+}
