@@ -6,13 +6,14 @@
 All sockets are this process's own: a thread steps into a namespace, makes a socket, steps out, and one loop serves all of them. So
 hundreds of probes wait side by side, and a whole matrix takes little longer than one refused connection.
 """
-import contextlib, ctypes, errno, json, os, selectors, socket, struct, subprocess, sys, threading, time
+import atexit, contextlib, ctypes, errno, json, os, selectors, socket, struct, subprocess, sys, threading, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../Registry"))
 import scene
 
 libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
+ways = threading.local()
 check, finish, eventually = scene.check, scene.finish, scene.eventually
 
 
@@ -38,13 +39,14 @@ class Space:
         os.close(back)
 
     def __enter__(self):
-        self.back = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        ways.__dict__.setdefault("back", []).append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
         call("setns", self.handle, CLONE_NEWNET)
         return self
 
     def __exit__(self, *_):
-        call("setns", self.back, CLONE_NEWNET)
-        os.close(self.back)
+        back = ways.back.pop()
+        call("setns", back, CLONE_NEWNET)
+        os.close(back)
 
     def run(self, *words, **options):
         with self:
@@ -123,6 +125,8 @@ class Engine(scene.Engine):
 
     def __init__(self, binaries, flags=()):
         super().__init__(binaries, flags)
+        self.ended = False
+        atexit.register(self.end)
         self.start()
         root = self.scratch + "/root"
         for folder in ("bin", "etc", "dev", "proc", "sys", "tmp"):
@@ -132,6 +136,14 @@ class Engine(scene.Engine):
             os.symlink("busybox", f"{root}/bin/{name}")
         subprocess.run(["tar", "-C", root, "-cf", self.scratch + "/box.tar", "."], check=True)
         self.do("import", self.scratch + "/box.tar", "box")
+
+    def end(self):
+        """Also when the script fails: no container stays."""
+        if not self.ended:
+            self.ended = True
+            if not self.alive:
+                self.start()
+            super().end()
 
     def do(self, *words, timeout=60):
         done = self.skiff(*words, timeout=timeout)
