@@ -15,8 +15,7 @@ enum LayerRecipe {
 
 /// Writes a recipe while an archive is unpacked.
 public final class LayerRecipeWriter: TarObserver {
-    private let sink: ZstdSink
-    private var pending: [UInt8] = LayerRecipe.magic
+    private let record: RecordWriter
     private var run: [UInt8] = []
     private var paths: [PathBytes] = []
     private var moves: [(before: Int, from: PathBytes, to: PathBytes)] = []
@@ -24,13 +23,16 @@ public final class LayerRecipeWriter: TarObserver {
 
     /// - Parameter prefix: the folder with the unpacked files, relative to the layer's folder.
     public init(_ sink: any ByteSink, prefix: String = "diff") throws {
-        self.sink = try ZstdSink(sink, level: 1)
+        record = try RecordWriter(sink, magic: LayerRecipe.magic, level: 1)
         self.prefix = Array(prefix.utf8) + [0x2F]
     }
 
     public func literal(_ bytes: UnsafeRawBufferPointer) throws {
         run.append(contentsOf: bytes)
-        if run.count >= 64 << 10 { try flush() }
+        if run.count >= 64 << 10 {
+            endRun()
+            try record.flush()
+        }
     }
 
     /// The content of a file comes next.
@@ -38,15 +40,15 @@ public final class LayerRecipeWriter: TarObserver {
         let segments = entry.segments ?? (entry.size > 0 ? [TarEntry.Segment(offset: 0, length: entry.size)] : [])
         if segments.isEmpty { return }
         endRun()
-        pending.append(LayerRecipe.file)
-        number(UInt64(paths.count))
-        number(UInt64(segments.count))
+        record.byte(LayerRecipe.file)
+        record.number(UInt64(paths.count))
+        record.number(UInt64(segments.count))
         for segment in segments {
-            number(UInt64(segment.offset))
-            number(UInt64(segment.length))
+            record.number(UInt64(segment.offset))
+            record.number(UInt64(segment.length))
         }
         paths.append(path)
-        if pending.count >= 64 << 10 { try flush() }
+        try record.flush()
     }
 
     /// A file or folder that came before is now elsewhere in the layer's folder.
@@ -55,15 +57,14 @@ public final class LayerRecipeWriter: TarObserver {
     /// Writes the end.
     public func finish() throws {
         endRun()
-        pending.append(LayerRecipe.table)
-        number(UInt64(paths.count))
+        record.byte(LayerRecipe.table)
+        record.number(UInt64(paths.count))
         for (index, path) in paths.enumerated() {
             let final = finalPath(index, path)
-            number(UInt64(final.count))
-            pending += final
+            record.number(UInt64(final.count))
+            record.bytes(final)
         }
-        try flush()
-        try sink.finish()
+        try record.finish()
         paths = []
     }
 
@@ -77,25 +78,10 @@ public final class LayerRecipeWriter: TarObserver {
 
     private func endRun() {
         if run.isEmpty { return }
-        pending.append(LayerRecipe.literal)
-        number(UInt64(run.count))
-        pending += run
+        record.byte(LayerRecipe.literal)
+        record.number(UInt64(run.count))
+        record.bytes(run)
         run.removeAll(keepingCapacity: true)
-    }
-
-    private func flush() throws {
-        endRun()
-        try pending.withUnsafeBytes { try sink.write($0) }
-        pending.removeAll(keepingCapacity: true)
-    }
-
-    private func number(_ value: UInt64) {
-        var value = value
-        while value >= 0x80 {
-            pending.append(UInt8(truncatingIfNeeded: value) | 0x80)
-            value >>= 7
-        }
-        pending.append(UInt8(value))
     }
 }
 
@@ -121,9 +107,9 @@ public struct LayerRebuilder {
         defer { buffer.deallocate() }
         while true {
             switch try reader.operation() {
-            case .literal(let count): try reader.copy(count, to: sink)
+            case .literal(let count): try reader.record.copy(count, to: sink)
             case .file(let index, let segments):
-                guard index < paths.count else { throw RecipeReader.damaged }
+                guard index < paths.count else { throw reader.record.damaged }
                 let file = try root.open(inRoot: paths[index], [.read, .noFollow], followSymlinks: false)
                 for segment in segments { try Self.copy(file, segment, buffer, sink) }
             case .table: return
@@ -135,10 +121,10 @@ public struct LayerRebuilder {
         let reader = try RecipeReader(recipe)
         while true {
             switch try reader.operation() {
-            case .literal(let count): try reader.skip(count)
+            case .literal(let count): try reader.record.skip(count)
             case .file: continue
             case .table(let count):
-                return try (0..<count).map { _ in try reader.bytes(Int(try reader.number())) }
+                return try (0..<count).map { _ in try reader.record.bytes(Int(try reader.record.number())) }
             }
         }
     }
@@ -158,95 +144,29 @@ public struct LayerRebuilder {
     }
 }
 
-private final class RecipeReader {
+private struct RecipeReader {
     enum Operation {
         case literal(Int)
         case file(Int, [TarEntry.Segment])
         case table(Int)
     }
 
-    static var damaged: Fault { Fault(.system, "a layer's recipe is damaged") }
+    let record: RecordReader
 
-    private let source: Decompressor
-    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
-    private var start = 0
-    private var end = 0
-
-    init(_ path: String) throws {
-        source = Decompressor(DescriptorSource(try Descriptor.open(path, [.read])))
-        guard try bytes(LayerRecipe.magic.count) == LayerRecipe.magic else {
-            throw Fault(.unsupported, "\(path) is no layer recipe that this skiff knows")
-        }
-    }
-
-    deinit { buffer.deallocate() }
+    init(_ path: String) throws { record = try RecordReader(path, magic: LayerRecipe.magic, kind: "layer recipe") }
 
     func operation() throws -> Operation {
-        switch try byte() {
-        case LayerRecipe.literal: return .literal(Int(try number()))
+        switch try record.byte() {
+        case LayerRecipe.literal: return .literal(Int(try record.number()))
         case LayerRecipe.file:
-            let index = Int(try number())
-            let count = try number()
+            let index = Int(try record.number())
+            let count = try record.number()
             let segments = try (0..<count).map { _ in
-                TarEntry.Segment(offset: Int64(try number()), length: Int64(try number()))
+                TarEntry.Segment(offset: Int64(try record.number()), length: Int64(try record.number()))
             }
             return .file(index, segments)
-        case LayerRecipe.table: return .table(Int(try number()))
-        default: throw Self.damaged
+        case LayerRecipe.table: return .table(Int(try record.number()))
+        default: throw record.damaged
         }
-    }
-
-    func number() throws -> UInt64 {
-        var value: UInt64 = 0
-        var shift: UInt64 = 0
-        while true {
-            let byte = try byte()
-            value |= UInt64(byte & 0x7F) << shift
-            if byte & 0x80 == 0 { break }
-            shift += 7
-            guard shift < 63 else { throw Self.damaged }
-        }
-        guard value <= UInt64(Int64.max) else { throw Self.damaged }
-        return value
-    }
-
-    func bytes(_ count: Int) throws -> [UInt8] {
-        let sink = MemorySink(limit: 1 << 20)
-        try copy(count, to: sink)
-        return sink.bytes
-    }
-
-    func copy(_ count: Int, to sink: any ByteSink) throws {
-        var left = count
-        while left > 0 {
-            try fill()
-            let part = min(left, end - start)
-            try sink.write(UnsafeRawBufferPointer(rebasing: buffer[start..<(start + part)]))
-            start += part
-            left -= part
-        }
-    }
-
-    func skip(_ count: Int) throws {
-        var left = count
-        while left > 0 {
-            try fill()
-            let part = min(left, end - start)
-            start += part
-            left -= part
-        }
-    }
-
-    private func byte() throws -> UInt8 {
-        try fill()
-        defer { start += 1 }
-        return buffer[start]
-    }
-
-    private func fill() throws {
-        if start < end { return }
-        start = 0
-        end = try source.read(into: buffer)
-        guard end > 0 else { throw Self.damaged }
     }
 }

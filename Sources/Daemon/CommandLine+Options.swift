@@ -21,6 +21,10 @@ extension DaemonOptions {
               --http-proxy, --https-proxy URL, --no-proxy HOSTS
                                        How registries are reached (default: as the environment says)
               --insecure-registry HOST Registry without TLS or with an unverified certificate; may be repeated
+              --keep-blobs WHICH       Compressed layers that stay beside the unpacked ones: all, needed (those that cannot be
+                                       made again bit by bit) or minimal (of these those that no registry hands out)
+                                       (default needed)
+              --keep-blobs-for TIME    For how long all stay first (default 1h)
               --layer-compression KIND gzip or zstd, for layers that are pushed (default gzip)
               --log-format FORMAT      auto, text, json or journal (default auto)
           -l, --log-level LEVEL        trace, debug, info, notice, warning, error or critical (default info)

@@ -143,6 +143,8 @@ final class Daemon: Sendable {
         if let mtu = options.mtu { configuration.networks.mtu = mtu }
         configuration.registries = options.registries
         configuration.storageDriver = options.storageDriver
+        if let keep = options.keepBlobs { configuration.keepBlobs = keep }
+        if let time = options.keepBlobsFor { configuration.keepBlobsFor = time.nanoseconds }
         configuration.version = Skiff.version
         return configuration
     }

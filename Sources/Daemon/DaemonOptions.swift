@@ -1,4 +1,5 @@
 import Engine
+import Images
 import JSON
 import Linux
 import Logging
@@ -20,6 +21,9 @@ struct DaemonOptions: Sendable {
     var mtu: UInt32?
     /// How containers' roots are made; nil chooses.
     var storageDriver: String?
+    /// Which compressed layers stay beside the unpacked ones, and for how long all do; nil is the engine's default.
+    var keepBlobs: KeepBlobs?
+    var keepBlobsFor: Timestamp?
     var pidFile: String?
     var runtime: String?
     var configurationFile: String?
@@ -80,6 +84,12 @@ struct DaemonOptions: Sendable {
                 throw Fault(.invalid, "there is no storage driver \"\(value)\": overlay2, btrfs and copy are")
             }
             storageDriver = value
+        case "keep-blobs":
+            guard let keep = KeepBlobs(rawValue: value) else {
+                throw Fault(.invalid, "\"\(value)\" says not which contents to keep: all, needed and minimal do")
+            }
+            keepBlobs = keep
+        case "keep-blobs-for": keepBlobsFor = try DurationText.parse(value)
         case "mtu":
             guard let mtu = UInt32(value), (68...65535).contains(mtu) else {
                 throw Fault(.invalid, "\"\(value)\" is no MTU from 68 to 65535")

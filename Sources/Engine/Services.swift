@@ -20,6 +20,9 @@ public struct EngineConfiguration: Sendable {
     public var version = "0.1.0"
     /// `overlay2`, `btrfs` or `copy`; nil chooses by what the data root's file system can.
     public var storageDriver: String?
+    /// Which compressed contents keep a file beside the unpacked layer, and for how many nanoseconds all do.
+    public var keepBlobs = KeepBlobs.needed
+    public var keepBlobsFor: Int64 = 3600 * 1_000_000_000
     /// Run the containers' health checks.
     public var healthChecks = true
 
@@ -40,6 +43,7 @@ public struct Services: Sendable {
     public let system: SystemService
     let core: EngineCore
     private let lock: DataRootLock
+    private let keeping: BlobKeeping
 
     /// Opens the state, takes over what runs already, and returns ready to serve. What the last engine left half done is
     /// finished or undone in the background.
@@ -54,6 +58,10 @@ public struct Services: Sendable {
         let database = try Database(path: layout.database)
         let images = try ImageStore(layout: layout, database: database, storageDriver: configuration.storageDriver)
         images.setDownloads(configuration.registries.downloads)
+        let registries = configuration.registries
+        images.setRefetch { repository in
+            try RegistrySession(repository, settings: registries, credential: nil).fetcher()
+        }
         let sandboxes = try SandboxService(configuration: configuration.networks, store: database) { text in
             log.warning("\(text)")
         }
@@ -67,12 +75,14 @@ public struct Services: Sendable {
         let services = Services(core, lock)
         core.beginAppArmor()
         try await Recovery(core: core).run()
+        services.keeping.start()
         return services
     }
 
     private init(_ core: EngineCore, _ lock: DataRootLock) {
         self.core = core
         self.lock = lock
+        keeping = BlobKeeping(core)
         containers = ContainerService(core)
         execs = ExecService(core)
         images = ImageService(core)
@@ -89,6 +99,7 @@ public struct Services: Sendable {
 
     /// Stops serving: waiters and streams end. Containers go on.
     public func shutdown() async {
+        keeping.stop()
         core.events.close()
         for container in core.registry.all {
             container.board.abandon()

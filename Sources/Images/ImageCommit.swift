@@ -168,6 +168,10 @@ extension ImageStore {
     }
 
     private func place(_ blob: NewBlob) throws {
+        // It is here in another form, and a file would belong to nobody.
+        if let file = blob.file, let known = try database.read({ try $0.blob(blob.digest) }), !known.hasFile {
+            return removeFolder(file)
+        }
         guard let file = blob.file, exists(file) else {
             // Another image of the same archive may have brought it to its place just now.
             if blob.file != nil, exists(layout.blob(blob.digest)) { return }

@@ -50,22 +50,6 @@ extension ImageStore {
             id: id, config: row.config, created: row.created, manifest: descriptor,
             blobs: try transaction.blobs(ofImage: id), tag: tag)
     }
-
-    /// Writes a content, from its file or made again from its layer; verified against its digest.
-    func writeContent(_ blob: BlobRow, to sink: any ByteSink) throws {
-        let hashing = HashingSink(sink, blob.digest.algorithm)
-        if let tree = blob.tree {
-            try LayerRebuilder(folder: layout.layerFolder(tree), recipe: layout.layerRecipe(tree)).write(to: hashing)
-        } else {
-            let source = DescriptorSource(try Descriptor.open(layout.blob(blob.digest), [.read]))
-            try source.copy(to: hashing)
-        }
-        let digest = try hashing.hash.finish()
-        guard digest == blob.digest else {
-            throw Fault(
-                .system, "the stored content \(blob.digest) is damaged (it is \(digest) now)", subject: blob.digest.description)
-        }
-    }
 }
 
 /// Writes images as an archive.

@@ -32,9 +32,11 @@ public final class ImageStore: Sendable {
     /// Names of folders below `Layout.temporary` that work of this engine owns, and what it is.
     let workshops = Mutex<[String: String]>([:])
 
-    /// From where contents are fetched again that were lost: a fetcher for the repositories of these names.
+    /// From where contents are fetched again: a fetcher for a name's repository.
     let refetch = Mutex<Refetch?>(nil)
-    public typealias Refetch = @Sendable ([Reference]) throws -> any ContentFetcher
+    public typealias Refetch = @Sendable (Reference) throws -> any ContentFetcher
+    /// Contents that registries were asked about in vain by this engine.
+    let unfetchable = Mutex(Set<Digest>())
 
     /// Makes the folders. Call `recover` before anything else is started.
     /// - Parameters:
@@ -47,7 +49,8 @@ public final class ImageStore: Sendable {
         self.database = database
         self.privilege = privilege
         let folders = [
-            layout.blobFolder(.sha256), layout.blobFolder(.sha512), layout.partialBlobs, layout.layers, layout.temporary,
+            layout.blobFolder(.sha256), layout.blobFolder(.sha512), layout.partialBlobs, layout.blobRecords, layout.layers,
+            layout.temporary,
         ]
         for folder in folders {
             do {
@@ -63,11 +66,13 @@ public final class ImageStore: Sendable {
     /// Takes away what a crash left behind: unfinished work, layers and contents that no record names. Nothing else may use the
     /// store meanwhile. The files themselves are deleted in the background.
     public func recover() async throws {
-        let (trees, blobs, chains) = try database.write { [incarnation] transaction in
+        try recoverArrived()
+        let (trees, blobs, chains, records) = try database.write { [incarnation] transaction in
             try transaction.deleteLeases(butOf: incarnation)
             _ = try collectUnused(transaction)
             return (
-                try transaction.layerTrees(), try transaction.blobFiles(), Set(try transaction.layers().map(\.chainID))
+                try transaction.layerTrees(), try transaction.blobFiles(), Set(try transaction.layers().map(\.chainID)),
+                try transaction.recordedBlobs()
             )
         }
         try recoverPartials()
@@ -86,6 +91,8 @@ public final class ImageStore: Sendable {
                 found += try Self.names(folder).filter { Digest(algorithm, hex: $0).map(blobs.contains) == false }
                     .map { folder + "/" + $0 }
             }
+            found += try Self.names(layout.blobRecords).filter { Digest(fileName: $0).map(records.contains) == false }
+                .map { layout.blobRecords + "/" + $0 }
             if !found.isEmpty { try waitForDisk() }
             try discard(found)
         }

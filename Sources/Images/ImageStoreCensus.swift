@@ -5,7 +5,10 @@ import State
 /// One thing below the data root and the record that it belongs to.
 public struct StoredItem: Sendable, Equatable {
     public enum Kind: String, Sendable, CaseIterable {
-        case database, blob, partialBlob, layer, mergedLayer
+        case database, blob, partialBlob
+        /// How a content is made from its layer.
+        case blobRecord
+        case layer, mergedLayer
         /// What a storage driver has made of a chain of layers.
         case chain
         case container, volume
@@ -57,6 +60,7 @@ private struct StoreWalk {
     private let layout: Layout
     private let blobs: Set<Digest>
     private let partials: Set<Digest>
+    private let records: Set<Digest>
     private let trees: Set<String>
     private let usage: [String: (bytes: Int64, files: Int)]
     private let merged: Set<String>
@@ -68,12 +72,14 @@ private struct StoreWalk {
         let known = try store.database.read { transaction in
             (
                 blobs: try transaction.blobFiles(), partials: try transaction.partials(),
+                records: try transaction.recordedBlobs(),
                 trees: try transaction.layerTrees(), usage: try transaction.treeUsage(),
                 merged: try transaction.mergedTrees(), layers: try transaction.layers()
             )
         }
         blobs = known.blobs
         partials = Set(known.partials.map(\.digest))
+        records = known.records
         trees = known.trees
         usage = known.usage
         merged = Set(known.merged.map(\.tree))
@@ -95,7 +101,7 @@ private struct StoreWalk {
             let text = String(decoding: name, as: UTF8.self)
             let path = "blobs/" + text
             switch text {
-            case "sha256", "sha512", "partial":
+            case "sha256", "sha512", "partial", "records":
                 let inner = try top.open(child: name, [.read, .directory])
                 items.append(try house(path, inner))
                 for file in try inner.names() {
@@ -110,10 +116,14 @@ private struct StoreWalk {
 
     private func blobItem(_ folder: String, _ name: String, _ status: FileStatus) throws -> StoredItem {
         let path = folder + "/" + name
-        let isPartial = folder == "blobs/partial"
-        let text = isPartial ? name.replacing("-", with: ":", maxReplacements: 1) : folder.dropFirst(6) + ":" + name
-        if status.kind == .regular, let digest = Digest(text), (isPartial ? partials : blobs).contains(digest) {
-            return StoredItem(isPartial ? .partialBlob : .blob, path, owner: digest.description, bytes: status.size)
+        let (kind, known, digest): (StoredItem.Kind, Set<Digest>, Digest?) =
+            switch folder {
+            case "blobs/partial": (.partialBlob, partials, Digest(fileName: name))
+            case "blobs/records": (.blobRecord, records, Digest(fileName: name))
+            default: (.blob, blobs, Digest(folder.dropFirst(6) + ":" + name))
+            }
+        if status.kind == .regular, let digest, known.contains(digest) {
+            return StoredItem(kind, path, owner: digest.description, bytes: status.size)
         }
         guard status.kind == .directory else { return StoredItem(.unaccounted, path, bytes: status.size) }
         var usage = TreeUsage()

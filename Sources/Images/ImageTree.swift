@@ -13,6 +13,10 @@ extension Layout {
     var partialBlobs: String { blobs + "/partial" }
     func partialBlob(_ digest: Digest) -> String { partialBlobs + "/" + digest.algorithm.rawValue + "-" + digest.hex }
 
+    /// How contents without a file are made from their layers.
+    var blobRecords: String { blobs + "/records" }
+    func blobRecord(_ digest: Digest) -> String { blobRecords + "/" + digest.algorithm.rawValue + "-" + digest.hex }
+
     /// What drivers other than overlay make of chains of layers.
     var chains: String { dataRoot + "/chains" }
 
@@ -21,6 +25,11 @@ extension Layout {
         let hex = name.hasPrefix("merged-") ? String(name.dropFirst(7)) : name
         return Digest(.sha256, hex: hex) != nil
     }
+}
+
+extension Digest {
+    /// `sha256-…`, as files below `blobs/partial` and `blobs/records` are called.
+    init?(fileName: String) { self.init(fileName.replacing("-", with: ":", maxReplacements: 1)) }
 }
 
 /// A folder for unfinished work below `Layout.temporary`; removed with everything in it by `remove`, or after a crash by `recover`.

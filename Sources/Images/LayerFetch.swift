@@ -465,6 +465,17 @@ extension ImageStore {
         _ = try? database.write { try $0.deletePartial(digest) }
     }
 
+    /// Contents that had come whole and were in their places when the engine died before it could record them are kept for the
+    /// next pull, which need not fetch them again.
+    func recoverArrived() throws {
+        let (partials, files) = try database.read { (try $0.partials(), try $0.blobFiles()) }
+        for row in partials where !files.contains(row.digest) {
+            let place = layout.blob(row.digest)
+            guard exists(place), !exists(layout.partialBlob(row.digest)) else { continue }
+            try moveFolder(place, to: layout.partialBlob(row.digest))
+        }
+    }
+
     /// Files without a row, and rows without a file, go.
     func recoverPartials() throws {
         let rows = try database.read { try $0.partials() }

@@ -105,11 +105,11 @@ private struct StoreInspection {
         images = all.images
         usage = all.usage
         let trees = Dictionary(layers.map { ($0.tree, $0.size) }) { first, _ in first }
-        total = blobs.reduce(0) { $0 + ($1.tree == nil ? $1.size : 0) } + trees.values.reduce(0, +)
+        total = blobs.reduce(0) { $0 + ($1.hasFile || $1.hasRecord ? $1.size : 0) } + trees.values.reduce(0, +)
     }
 
     mutating func run() throws {
-        for blob in blobs where blob.tree == nil { try checkFile(blob) }
+        for blob in blobs where blob.hasFile { try checkFile(blob) }
         var seen: Set<String> = []
         for layer in layers where seen.insert(layer.tree).inserted { try checkTree(layer) }
         for blob in blobs {
@@ -117,6 +117,7 @@ private struct StoreInspection {
                 try checkTree(LayerRow(chainID: diffID, diffID: diffID, tree: tree, size: 0))
             }
         }
+        for blob in blobs where blob.hasRecord && blob.tree.map(soundTrees.contains) == true { try checkRecord(blob) }
         for (chainID, tree) in merged { try checkMerge(chainID, tree) }
         for image in images { try checkImage(image) }
         plan()
@@ -152,7 +153,27 @@ private struct StoreInspection {
             return
         }
         // Removed while it was read
-        guard let now = try store.database.read({ try $0.blob(blob.digest) }), now.tree == nil else { return }
+        guard let now = try store.database.read({ try $0.blob(blob.digest) }), now.hasFile else { return }
+        var damage = StoreDamage(.blob, blob.digest.description, path: path, problem: problem, remedy: "")
+        damage.images = try store.database.read { try $0.images(withBlob: blob.digest) }
+        result.damages.append(damage)
+    }
+
+    /// Makes a content from its layer and the record of how that was compressed.
+    private mutating func checkRecord(_ blob: BlobRow) throws {
+        result.blobs += 1
+        var problem: String?
+        let hashing = HashingSink(NullSink(), blob.digest.algorithm)
+        do {
+            try store.remake(blob, to: hashing)
+            let digest = try hashing.hash.finish()
+            if digest != blob.digest { problem = "what is made of its layer and its record has the digest \(digest)" }
+        } catch let fault as KernelFault {
+            problem = fault.isAbsent ? "the record of how it is made is missing" : "its record cannot be read: \(fault)"
+        } catch { problem = "it cannot be made from its layer: \(Fault(error).message)" }
+        step("content \(blob.digest.short)", blob.size)
+        guard let problem, let now = try store.database.read({ try $0.blob(blob.digest) }), now.hasRecord else { return }
+        let path = "blobs/records/\(blob.digest.algorithm.rawValue)-\(blob.digest.hex)"
         var damage = StoreDamage(.blob, blob.digest.description, path: path, problem: problem, remedy: "")
         damage.images = try store.database.read { try $0.images(withBlob: blob.digest) }
         result.damages.append(damage)
@@ -200,14 +221,29 @@ private struct StoreInspection {
     }
 
     private mutating func checkMerge(_ chainID: Digest, _ tree: String) throws {
-        guard !exists(layout.layerDiff(tree)) else { return }
+        result.layers += 1
+        guard let problem = try mergeProblem(chainID, tree) else { return }
         guard try store.database.read({ try $0.mergedTree(chain: chainID) }) == tree else { return }
         var damage = StoreDamage(
             .layer, chainID.description, path: "layers/" + tree,
-            problem: "the folder that stands for its lowest layers is missing",
-            remedy: "")
+            problem: problem, remedy: "")
         damage.images = try store.database.read { try $0.images(withLayer: chainID) }
         result.damages.append(damage)
+    }
+
+    private func mergeProblem(_ chainID: Digest, _ tree: String) throws -> String? {
+        guard exists(layout.layerDiff(tree)) else { return "the folder that stands for its lowest layers is missing" }
+        let stack = try store.database.read { transaction in
+            try transaction.images(withLayer: chainID).first.map { try transaction.layers(ofImage: $0) } ?? []
+        }
+        guard let top = stack.firstIndex(where: { $0.chainID == chainID }) else { return nil }
+        let layers = stack[...top]
+        // What is wrong in a layer itself is said there.
+        guard layers.allSatisfy({ soundTrees.contains($0.tree) }) else { return nil }
+        do {
+            let difference = try MergedTree(layers: layers.map { layout.layerDiff($0.tree) }).difference(layout.layerDiff(tree))
+            return difference.map { "the folder that stands for its lowest layers is not what they make: \($0)" }
+        } catch { return "it cannot be read: \(error)" }
     }
 
     // MARK: Images
@@ -278,11 +314,11 @@ private struct StoreInspection {
             }
             let digest = damage.subject
             if let blob = blobs.first(where: {
-                $0.tree == nil && $0.diffID?.description == digest && soundBlobs.contains($0.digest)
+                $0.hasFile && $0.diffID?.description == digest && soundBlobs.contains($0.digest)
             }) {
                 return (.unpack(blob), "--repair unpacks it again from content \(blob.digest.short)")
             }
-            if let blob = blobs.first(where: { $0.tree == nil && $0.diffID?.description == digest }) {
+            if let blob = blobs.first(where: { $0.diffID?.description == digest && $0.digest != $0.diffID }) {
                 return (.fetch(blob), "--repair fetches the content again where a registry has it; otherwise " + again)
             }
             return (nil, "no other copy of it is here: " + again)

@@ -83,7 +83,10 @@ extension ImageStore {
             try transaction.forgetUsage(tree: "chain-" + layer.chainID.hex)
             garbage.append(chain)
         }
-        for blob in unused.blobs where blob.tree == nil { garbage.append(layout.blob(blob.digest)) }
+        for blob in unused.blobs {
+            if blob.hasFile { garbage.append(layout.blob(blob.digest)) }
+            if blob.hasRecord { garbage.append(layout.blobRecord(blob.digest)) }
+        }
         return (unused.layers, garbage)
     }
 }

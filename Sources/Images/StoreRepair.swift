@@ -5,7 +5,10 @@ import State
 
 extension ImageStore {
     /// From where contents are fetched again; nil (at first): from nowhere.
-    public func setRefetch(_ refetch: Refetch?) { self.refetch.withLock { $0 = refetch } }
+    public func setRefetch(_ refetch: Refetch?) {
+        self.refetch.withLock { $0 = refetch }
+        unfetchable.withLock { $0 = [] }
+    }
 
     /// Mends what a check has found, as far as it can be done here, and says in each damage what was done. What cannot be mended stays as
     /// it is: nothing is deleted that cannot be made again.
@@ -83,23 +86,11 @@ extension ImageStore {
     }
 
     private func fetchAgain(_ blob: BlobRow) async throws {
-        guard let refetch = refetch.withLock({ $0 }) else {
-            throw Fault(.unsupported, "this engine has no registry client that could fetch it")
-        }
-        let names = try database.read { transaction in
-            try transaction.images(withBlob: blob.digest).flatMap { id in
-                try transaction.digestNames(ofImage: id) + transaction.tags(ofImage: id)
-            }
-        }
-        let repositories = names.compactMap { try? Reference($0) }
-        guard !repositories.isEmpty else { throw Fault(.notFound, "no name of an image says where it came from") }
-        let fetcher = try refetch(repositories)
-        let descriptor = ContentDescriptor(mediaType: blob.mediaType, digest: blob.digest, size: blob.size)
-        try await replaceFile(of: blob.digest) { workshop in
-            let source = try fetcher.open(descriptor, from: 0)
-            let file = try Descriptor.open(workshop.file("content"), [.write, .create, .exclusive], permissions: 0o600)
-            // A content that goes on and on is cut where its size ends.
-            try source.copy(to: LimitedSink(DescriptorSink(file), limit: blob.size))
+        try await replaceFile(of: blob.digest) { [self] in try fetch(blob, to: $0) }
+        if blob.hasFile { return }
+        try await gate.alone { [self] in
+            try await database.write(.durable) { try $0.setTree(nil, ofBlob: blob.digest) }
+            try await onThread { [self] in try discard([layout.blobRecord(blob.digest)]) }
         }
     }
 
@@ -170,7 +161,9 @@ extension ImageStore {
     /// those that were removed.
     public func removeLeftovers(_ items: [StoredItem]) async throws -> [StoredItem] {
         try await gate.alone { [self] in
-            let (trees, blobs) = try database.read { (try $0.layerTrees(), try $0.blobFiles()) }
+            let (trees, blobs, records) = try database.read {
+                (try $0.layerTrees(), try $0.blobFiles(), try $0.recordedBlobs())
+            }
             let ours = items.filter { item in
                 let parts = item.path.split(separator: "/").map(String.init)
                 guard item.kind == .unaccounted, let name = parts.last, exists(layout.dataRoot + "/" + item.path) else {
@@ -182,8 +175,9 @@ extension ImageStore {
                 case (2, "tmp"):
                     return name.hasPrefix(Workshop.prefix) && workshops.withLock { $0[name] } == nil
                         && !driver.workshops.contains(name)
-                case (3, "blobs") where parts[1] == "partial":
-                    return Digest(name.replacing("-", with: ":", maxReplacements: 1)) != nil
+                case (3, "blobs") where parts[1] == "partial": return Digest(fileName: name) != nil
+                case (3, "blobs") where parts[1] == "records":
+                    return Digest(fileName: name).map { !records.contains($0) } ?? false
                 case (3, "blobs"): return Digest(parts[1] + ":" + name).map { !blobs.contains($0) } ?? false
                 default: return false
                 }

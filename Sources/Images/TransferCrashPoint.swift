@@ -1,7 +1,7 @@
 import Linux
 
-/// Places where a test lets the engine die (`SKIFFD_CRASH_AT`): the steps of a pull and a push.
-package enum TransferCrashPoint: String, CaseIterable {
+/// Steps of a pull and a push (`CrashPlace`).
+package enum TransferCrashPoint: String, CrashPlace {
     /// A content's row is there, its file not yet.
     case pullRecorded = "pull.recorded"
     /// The first bytes of a content are in its file.
@@ -21,8 +21,4 @@ package enum TransferCrashPoint: String, CaseIterable {
     case pushLayers = "push.layers"
     /// So is the manifest; we have not noted where they are.
     case pushManifest = "push.manifest"
-
-    private static let wanted = environmentVariable("SKIFFD_CRASH_AT")
-
-    package func reach() { if let wanted = Self.wanted, wanted == rawValue { killThisProcess() } }
 }

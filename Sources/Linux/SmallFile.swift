@@ -41,11 +41,4 @@ public enum SmallFile {
     public static func makeFolder(_ path: String, mode: mode_t = 0o700) throws {
         try kernel("mkdir", path) { mkdir(path, mode) }
     }
-
-    /// A new folder below /tmp that nobody else uses. mkdtemp(3)
-    public static func temporaryFolder(_ name: String) throws -> String {
-        var template = Array("/tmp/\(name)-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw KernelFault("mkdtemp", errno: errno) }
-        return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
 }

@@ -49,13 +49,23 @@ public struct BlobRow: Sendable {
     public let diffID: Digest?
     /// Not nil: there is no file; the content is made again from this folder's recipe.
     public let tree: String?
+    /// Not nil: there is no file; the content is fetched again from this repository.
+    public let origin: String?
 
-    public init(digest: Digest, size: Int64, mediaType: String, diffID: Digest? = nil, tree: String? = nil) {
+    /// There is a file with the content.
+    public var hasFile: Bool { tree == nil && origin == nil }
+    /// It is made from the folder's tar by a record of how that was compressed.
+    public var hasRecord: Bool { tree != nil && diffID != digest }
+
+    public init(
+        digest: Digest, size: Int64, mediaType: String, diffID: Digest? = nil, tree: String? = nil, origin: String? = nil
+    ) {
         self.digest = digest
         self.size = size
         self.mediaType = mediaType
         self.diffID = diffID
         self.tree = tree
+        self.origin = origin
     }
 }
 
@@ -173,12 +183,12 @@ extension Transaction {
         try run("INSERT OR IGNORE INTO image_layer VALUES (?, ?, ?)", id, position, chainID)
     }
 
-    private static let blobColumns = "blob.digest, blob.size, blob.media_type, blob.diff_id, blob.tree"
+    static let blobColumns = "blob.digest, blob.size, blob.media_type, blob.diff_id, blob.tree, blob.origin"
 
-    private static func blob(_ row: borrowing Row) throws -> BlobRow {
+    static func blob(_ row: borrowing Row) throws -> BlobRow {
         BlobRow(
             digest: try row.digest(0), size: row.integer(1), mediaType: row.text(2), diffID: try row.optionalDigest(3),
-            tree: row.optionalText(4))
+            tree: row.optionalText(4), origin: row.optionalText(5))
     }
 
     public func blob(_ digest: Digest) throws -> BlobRow? {
@@ -247,6 +257,6 @@ extension Transaction {
 
     /// Contents that are files.
     public func blobFiles() throws -> Set<Digest> {
-        Set(try rows("SELECT digest FROM blob WHERE tree IS NULL") { try $0.digest(0) })
+        Set(try rows("SELECT digest FROM blob WHERE tree IS NULL AND origin IS NULL") { try $0.digest(0) })
     }
 }

@@ -72,7 +72,11 @@ extension SchemaPart {
                 PRIMARY KEY (holder, image_id)
             ) WITHOUT ROWID;
             CREATE INDEX image_hold_image ON image_hold(image_id);
+            """,
             """
+            -- not null: no file; this repository handed the content out to anybody when its file was dropped
+            ALTER TABLE blob ADD COLUMN origin TEXT;
+            """,
         ])
 }
 

@@ -90,6 +90,13 @@ extension Transaction {
         ) { $0.text(0) }
     }
 
+    /// Repositories with their registry, the last one that was seen first.
+    public func contentPlaces(_ digest: Digest) throws -> [String] {
+        try rows("SELECT domain || '/' || repository FROM content_place WHERE digest = ? ORDER BY seen DESC LIMIT 4", digest) {
+            $0.text(0)
+        }
+    }
+
     public func setContentPlace(_ digest: Digest, domain: String, repository: String, at time: Timestamp) throws {
         try run(
             "INSERT INTO content_place VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET seen = excluded.seen", digest, domain,

@@ -31,7 +31,15 @@ extension SchemaPart {
                 bytes INTEGER NOT NULL,
                 files INTEGER NOT NULL
             ) WITHOUT ROWID;
+            """,
             """
+            -- Contents that cannot be made again from their layers, by the version of the judge.
+            CREATE TABLE blob_verdict (
+                digest TEXT PRIMARY KEY REFERENCES blob(digest) ON DELETE CASCADE,
+                version INTEGER NOT NULL,
+                reason TEXT NOT NULL
+            ) WITHOUT ROWID;
+            """,
         ])
 }
 
@@ -91,7 +99,49 @@ extension Transaction {
 
     /// From now on the content has no file of its own; nil gives it one.
     public func setTree(_ tree: String?, ofBlob digest: Digest) throws {
-        try run("UPDATE blob SET tree = ? WHERE digest = ?", tree, digest)
+        try run("UPDATE blob SET tree = ?, origin = NULL WHERE digest = ?", tree, digest)
+    }
+
+    /// From now on the content has no file and is in that repository.
+    public func setOrigin(_ repository: String, ofBlob digest: Digest) throws {
+        try run("UPDATE blob SET tree = NULL, origin = ? WHERE digest = ?", repository, digest)
+    }
+
+    // MARK: Contents of which one form would do
+
+    /// Compressed layers that have a file, the largest first.
+    public func compressedFiles() throws -> [BlobRow] {
+        try rows(
+            "SELECT \(Self.blobColumns) FROM blob WHERE tree IS NULL AND origin IS NULL AND diff_id IS NOT NULL "
+                + "AND diff_id <> digest ORDER BY size DESC, digest", map: Self.blob)
+    }
+
+    /// Why contents cannot be made again, as this version of the judge found.
+    public func verdicts(version: Int) throws -> [Digest: String] {
+        let found = try rows("SELECT digest, reason FROM blob_verdict WHERE version = ?", version) {
+            (try $0.digest(0), $0.text(1))
+        }
+        return Dictionary(found) { first, _ in first }
+    }
+
+    public func setVerdict(_ reason: String, version: Int, ofBlob digest: Digest) throws {
+        guard try blob(digest) != nil else { return }
+        try run("INSERT OR REPLACE INTO blob_verdict VALUES (?, ?, ?)", digest, version, reason)
+    }
+
+    /// Contents that are made with a record.
+    public func recordedBlobs() throws -> Set<Digest> {
+        Set(try rows("SELECT digest FROM blob WHERE tree IS NOT NULL AND diff_id <> digest") { try $0.digest(0) })
+    }
+
+    /// A folder with the layer, whatever lies below it.
+    public func tree(diff id: Digest) throws -> String? {
+        try first("SELECT tree FROM layer WHERE diff_id = ? ORDER BY tree = ? DESC", id, id.hex) { $0.text(0) }
+    }
+
+    /// Work of others holds the content.
+    public func isHeld(blob digest: Digest, butBy lease: ObjectID) throws -> Bool {
+        try first("SELECT 1 FROM lease_blob WHERE digest = ? AND lease <> ?", digest, lease) { _ in true } ?? false
     }
 
     // MARK: What folders take
@@ -125,11 +175,7 @@ extension Transaction {
     }
 
     public func blobs() throws -> [BlobRow] {
-        try rows("SELECT digest, size, media_type, diff_id, tree FROM blob ORDER BY digest") {
-            BlobRow(
-                digest: try $0.digest(0), size: $0.integer(1), mediaType: $0.text(2), diffID: try $0.optionalDigest(3),
-                tree: $0.optionalText(4))
-        }
+        try rows("SELECT \(Self.blobColumns) FROM blob ORDER BY digest", map: Self.blob)
     }
 
     /// Folders that stand for several layers, by the topmost layer's chain id.

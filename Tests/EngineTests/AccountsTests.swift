@@ -62,7 +62,7 @@ struct AccountsTests {
 struct LayerStackTests {
     /// Two layers in a folder of their own.
     private func withLayers(_ body: (_ upper: String, _ lower: String, _ stack: LayerStack) throws -> Void) throws {
-        let root = try SmallFile.temporaryFolder("skiff-engine-tests")
+        let root = try FileCalls.makeTemporaryFolder("/tmp/skiff-engine-tests-XXXXXX")
         defer { try? removeTree(root) }
         for name in ["upper", "lower"] { try Descriptor.makeDirectories("\(root)/\(name)/etc") }
         try body(root + "/upper", root + "/lower", LayerStack(layers: [root + "/upper", root + "/lower"]))

@@ -11,7 +11,7 @@ struct AppArmorLoaderTests {
         var loader: AppArmorLoader
 
         init(parser: String?) throws {
-            folder = try SmallFile.temporaryFolder("skiff-apparmor")
+            folder = try FileCalls.makeTemporaryFolder("/tmp/skiff-apparmor-XXXXXX")
             loader = AppArmorLoader(layout: Layout(dataRoot: folder, runRoot: folder))
             loader.kernelSwitch = folder + "/enabled"
             loader.loadedProfiles = folder + "/profiles"

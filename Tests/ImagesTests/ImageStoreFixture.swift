@@ -46,7 +46,7 @@ final class ImageStoreFixture {
         let script =
             "cd '\(scratch.path)/data' && find blobs layers tmp -mindepth 1 -maxdepth 2 | grep -v '^layers/.*/' | LC_ALL=C sort"
         return run(["/bin/sh", "-c", script]).output.split(separator: "\n").map(String.init)
-            .filter { !["blobs/sha256", "blobs/sha512", "blobs/partial"].contains($0) }
+            .filter { !["blobs/sha256", "blobs/sha512", "blobs/partial", "blobs/records"].contains($0) }
     }
 
     func save(_ names: String...) async throws -> [UInt8] {

@@ -106,8 +106,8 @@ import Testing
         #expect(try readFile(file) == Array("damaged".utf8))
 
         let asked = Asked()
-        fixture.store.setRefetch { names in
-            asked.names.withLock { $0 = names.map(\.familiar) }
+        fixture.store.setRefetch { name in
+            asked.names.withLock { $0 += [name.familiar] }
             return ToldFetcher(bytes: good)
         }
         #expect(try await repair(fixture).first?.repair == "fetched again")
@@ -183,6 +183,7 @@ import Testing
         let fixture = try ImageStoreFixture()
         _ = try await loadCompressed(fixture)
         try await fixture.importImage("a:1")
+        try await fixture.store.settle()
         let items = try await fixture.store.census()
         let total = items.reduce(0) { $0 + $1.bytes }
         let script = """

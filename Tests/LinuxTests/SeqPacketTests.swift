@@ -57,7 +57,7 @@ import Testing
     }
 
     @Test func pathsLongerThanAnAddressWork() throws {
-        let folder = try SmallFile.temporaryFolder("seqpacket") + "/" + String(repeating: "d", count: 200)
+        let folder = try FileCalls.makeTemporaryFolder("/tmp/seqpacket-XXXXXX") + "/" + String(repeating: "d", count: 200)
         try SmallFile.makeFolder(folder)
         let path = folder + "/shim.sock"
         let listener = try SeqPacket.listen(at: path)

@@ -4,7 +4,7 @@ import Testing
 @Suite struct TreeUsageTests {
     /// A folder of a test's own below /tmp, removed at the end.
     private func withFolder(_ body: (String) throws -> Void) throws {
-        let folder = try SmallFile.temporaryFolder("skiff-usage")
+        let folder = try FileCalls.makeTemporaryFolder("/tmp/skiff-usage-XXXXXX")
         defer { try? removeTree(folder) }
         try body(folder)
     }

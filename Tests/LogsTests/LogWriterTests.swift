@@ -8,7 +8,7 @@ struct LogFixture {
     let folder: String
     var path: String { folder + "/json.log" }
 
-    init() throws { folder = try SmallFile.temporaryFolder("skiff-logs") }
+    init() throws { folder = try FileCalls.makeTemporaryFolder("/tmp/skiff-logs-XXXXXX") }
 
     func records(_ options: LogReader.Options = .init()) throws -> [LogRecord] {
         let reader = LogReader(path: path, options: options)

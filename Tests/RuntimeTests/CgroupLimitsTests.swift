@@ -10,7 +10,7 @@ private final class PlainCgroup {
 
     /// Folders by controller; v2 has all controllers in one.
     init(_ files: [String], isUnified: Bool, controllers: [String]) throws {
-        folder = try SmallFile.temporaryFolder("skiff-limits")
+        folder = try FileCalls.makeTemporaryFolder("/tmp/skiff-limits-XXXXXX")
         for file in files { try SmallFile.replace(folder + "/" + file, with: []) }
         cgroup = Cgroup(
             record: CgroupRecord(entries: [

@@ -15,7 +15,7 @@ final class StreamsFixture: StreamsOwner {
 
     init(stdinOnce: Bool = true, isTerminal: Bool = false) throws {
         buffer = try PageBuffer(size: 64 << 10)
-        logPath = try SmallFile.temporaryFolder("skiff-shim") + "/log"
+        logPath = try FileCalls.makeTemporaryFolder("/tmp/skiff-shim-XXXXXX") + "/log"
         var input = try Pipe()
         var output = try Pipe()
         var error = try Pipe()

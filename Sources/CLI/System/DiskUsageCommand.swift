@@ -146,7 +146,8 @@ private struct VerboseUsage {
 
     private func ours(_ ours: JSONValue) -> String {
         let names = [
-            "database": "State file", "blob": "Contents", "partialBlob": "Unfinished contents", "layer": "Layers",
+            "database": "State file", "blob": "Contents", "partialBlob": "Unfinished contents",
+            "blobRecord": "Records of contents", "layer": "Layers",
             "mergedLayer": "Merged layers", "chain": "Flattened layers", "container": "Containers", "volume": "Volumes",
             "temporary": "Work in progress",
             "deleting": "Being removed", "house": "Folders and lock", "unaccounted": "Unaccounted",

@@ -95,14 +95,14 @@ struct RegistryOptions: Sendable {
         case "token-issuer": token.issuer = value
         case "token-keys": token.keys = value
         case "mirror": mirror = MirrorSettings(upstream: value)
-        case "mirror-ttl": times.age = try Self.duration(value)
-        case "mirror-check": times.check = try Self.duration(value)
+        case "mirror-ttl": times.age = try DurationText.parse(value)
+        case "mirror-check": times.check = try DurationText.parse(value)
         case "mirror-credentials": mirrorCredentials = value
         case "max-connections": connections = try Self.number(value, 1...100_000)
         case "max-blob-size": limits.uploadSize = try Self.size(value)
         case "max-uploads": limits.uploads = try Self.number(value, 1...1_000_000)
-        case "grace": limits.grace = try Self.duration(value)
-        case "upload-ttl": limits.uploadRest = try Self.duration(value)
+        case "grace": limits.grace = try DurationText.parse(value)
+        case "upload-ttl": limits.uploadRest = try DurationText.parse(value)
         case "log-format":
             guard let format = RegistryLog.Format(rawValue: value) else {
                 throw Fault(.invalid, "\"\(value)\" is neither text nor json")
@@ -136,29 +136,6 @@ struct RegistryOptions: Sendable {
             throw Fault(.invalid, "\"\(text)\" is no number from \(range.lowerBound) to \(range.upperBound)")
         }
         return number
-    }
-
-    /// `90s`, `15m`, `1h30m`, `7d`.
-    static func duration(_ text: String) throws -> Timestamp {
-        let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
-        var total: Int64 = 0
-        var digits = ""
-        for character in text {
-            if character.isASCII, character.isNumber {
-                digits.append(character)
-                continue
-            }
-            guard let unit = units[character], let number = Int64(digits), number < 100_000_000 else {
-                digits = "x"
-                break
-            }
-            total += number * unit
-            digits = ""
-        }
-        guard digits.isEmpty, !text.isEmpty, total < 9_000_000_000 else {
-            throw Fault(.invalid, "\"\(text)\" is no duration such as 90s, 15m, 1h30m or 7d")
-        }
-        return Timestamp(seconds: total)
     }
 
     /// `500MB`, `10GiB`, `1g`, plain bytes.

@@ -120,6 +120,57 @@ import Testing
         engine.clean()
     }
 
+    /// A compressed layer that is dropped in the background, killed at each step: the image is whole, and saved as it came.
+    @Test(arguments: ["condense.proven", "condense.placed", "condense.recorded", "remove.discarded", ""])
+    func anEngineThatDiesWhileItDropsAFormLosesNothing(_ point: String) throws {
+        let engine = try EngineFixture("storage-" + (point.isEmpty ? "condense" : point))
+        let archive = engine.scratch.path + "/gz.tar"
+        let root = try engine.scratch.busyboxRoot("gz")
+        let made = run(["/usr/bin/python3", "-c", Self.archiveScript, root, archive])
+        #expect(made.status == 0, "\(made.error)")
+        #expect(engine.skiff("load", "-i", archive).status == 0)
+        #expect(engine.skiff("save", "-o", engine.scratch.path + "/before.tar", "gz:1").status == 0)
+        engine.end(9)
+        let keep = ["--keep-blobs-for", "0s"]
+        if !point.isEmpty {
+            try engine.start(flags: keep, environment: ["SKIFFD_CRASH_AT": point])
+            #expect(eventually(timeout: 20) { engine.skiff("version").status != 0 }, "it did not reach \(point)")
+            engine.end(9)
+        }
+        try engine.start(flags: keep)
+        #expect(eventually(timeout: 20) { usage(engine, "['Skiff']['Kinds']['blobRecord']['Count']") == 1 })
+        expectSound(engine, point)
+        #expect(engine.skiff("save", "-o", engine.scratch.path + "/after.tar", "gz:1").status == 0)
+        #expect(shell("cmp '\(engine.scratch.path)/before.tar' '\(engine.scratch.path)/after.tar'").status == 0)
+        #expect(engine.skiff("run", "--rm", "--network", "none", "gz:1", "true").status == 0)
+        #expect(engine.skiff("rmi", "gz:1").status == 0)
+        expectSound(engine, point + ", after the image is gone")
+        #expect(usage(engine, "['Skiff']['Kinds']['blobRecord']['Count']") == 0)
+        engine.clean()
+    }
+
+    /// An OCI layout with one gzip layer of a folder.
+    private static let archiveScript = """
+        import gzip,hashlib,io,json,sys,tarfile
+        root,out=sys.argv[1:3]
+        b=io.BytesIO(); t=tarfile.open(fileobj=b,mode='w'); t.add(root,arcname='.'); t.close()
+        plain=b.getvalue(); layer=gzip.compress(plain,6,mtime=0)
+        o=tarfile.open(out,'w')
+        def add(name,data):
+            i=tarfile.TarInfo(name); i.size=len(data); o.addfile(i,io.BytesIO(data))
+        def blob(data):
+            h=hashlib.sha256(data).hexdigest(); add('blobs/sha256/'+h,data); return {'digest':'sha256:'+h,'size':len(data)}
+        v='application/vnd.oci.image.'
+        c=blob(json.dumps({'architecture':'amd64','os':'linux','config':{'Cmd':['true']},'rootfs':{'type':'layers',
+          'diff_ids':['sha256:'+hashlib.sha256(plain).hexdigest()]}}).encode())
+        m=blob(json.dumps({'schemaVersion':2,'mediaType':v+'manifest.v1+json','config':dict(c,mediaType=v+'config.v1+json'),
+          'layers':[dict(blob(layer),mediaType=v+'layer.v1.tar+gzip')]}).encode())
+        add('oci-layout',b'{"imageLayoutVersion":"1.0.0"}')
+        add('index.json',json.dumps({'schemaVersion':2,'manifests':[dict(m,mediaType=v+'manifest.v1+json',
+          annotations={'org.opencontainers.image.ref.name':'gz:1'})]}).encode())
+        o.close()
+        """
+
     @Test(arguments: [
         "store.workshop", "store.built", "store.layer", "store.placed", "store.synced", "store.recorded", "remove.recorded",
         "remove.discarding", "remove.discarded",
