@@ -123,7 +123,7 @@ let package = Package(
         tests("HTTPTests", ["TestSupport", "HTTP", "Linux", "Model"]),
         tests("RegistryTests", ["TestSupport", "Registry", "HTTP", "Images", "Archive", "State", "Linux", "JSON", "Model"]),
         tests("NetworksTests", ["TestSupport", "Networks", "State", "Linux", "Model", "JSON"]),
-        tests("EngineTests", ["Engine", "Linux", "Model", "JSON"]),
+        tests("EngineTests", ["Engine", "Networks", "Linux", "Model", "JSON"]),
         tests("StateTests", ["State", "Model", "JSON"]),
         tests("APITests", ["API", "Engine", "Linux", "Model", "JSON", log] + nio),
         tests("DaemonTests", ["Daemon", "Model"]),

@@ -27,6 +27,15 @@ NULLS = {
 }
 # Go takes a single string where a list is wanted (strslice).
 STRING_LISTS = {(owner, name) for owner in ("ContainerConfig", "ContainerCreateRequest", "ImageConfig") for name in ("Cmd", "Entrypoint")}
+# What older versions of the API have: read from and answered to clients that speak those.
+OLDER = {
+    "ContainerCreateRequest": {"MacAddress": "String"},
+    "NetworkSettings": {"Bridge": "String", "HairpinMode": "Bool", "LinkLocalIPv6Address": "String", "LinkLocalIPv6PrefixLen": "Int",
+                        "EndpointID": "String", "Gateway": "String", "GlobalIPv6Address": "String", "GlobalIPv6PrefixLen": "Int",
+                        "IPAddress": "String", "IPPrefixLen": "Int", "IPv6Gateway": "String", "MacAddress": "String"},
+}
+# Values of maps that clients send as null (docker-py).
+NULLABLE_VALUES = {("NetworkingConfig", "EndpointsConfig")}
 SHORT = {"UlimitsItem": "Ulimit", "BlkioWeightDeviceItem": "WeightDevice", "LogConfig": "LogConfig"}
 KEYWORDS = {"for", "if", "else", "while", "do", "try", "any", "default", "internal", "protocol", "self", "init", "in", "repeat", "operator", "public", "private", "import", "extension",
             "where", "is", "as", "case", "class", "struct", "enum", "func", "var", "let", "return", "static", "switch", "throw", "true", "false"}
@@ -87,7 +96,8 @@ def swift_type(schema, hint, owner=None, name=None):
     if isinstance(extra, dict) and extra:
         if extra.get("type") == "object" and not properties(extra): return "[String: Empty]"
         value = swift_type(extra, hint + "Value")
-        return f"[String: {value}{'?' if extra.get('x-nullable') else ''}]"
+        nullable = extra.get("x-nullable") or (owner, name) in NULLABLE_VALUES
+        return f"[String: {value}{'?' if nullable else ''}]"
     return "JSONValue"
 
 
@@ -97,6 +107,7 @@ def emit(name, schema):
     out[swift] = None
     order.append(swift)
     fields = [(key, camel(key), swift_type(value, swift + pascal(key), name, key)) for key, value in properties(schema).items()]
+    fields += [(key, camel(key), kind) for key, kind in OLDER.get(swift, {}).items()]
     doc = (schema.get("description") or "").strip().split("\n\n")[0].replace("\n", " ").strip()
     doc = re.sub(r"\s+", " ", doc)
     lines = []

@@ -6,7 +6,7 @@ declare -A groups=(
   [test]="busybox-static iproute2 util-linux procps curl btrfs-progs python3 zstd xz-utils bzip2 lz4 attr acl umoci skopeo socat nftables apache2-utils openssl nmap iptables"
   [demo]="mmdebstrap debian-archive-keyring curl iproute2"
   [bench]="mmdebstrap debian-archive-keyring busybox-static curl python3 iproute2 util-linux iperf3 wrk nginx-light"
-  [compat]="curl busybox-static iproute2 util-linux python3"
+  [compat]="curl busybox-static iproute2 util-linux python3 docker-compose"
   [guest]="mmdebstrap debian-archive-keyring e2fsprogs patchelf busybox-static"
 )
 missing=()

@@ -104,6 +104,18 @@ public enum NetworkDriverSettings: Sendable, Hashable {
     }
 }
 
+/// What a network has that is none, but settings for others to copy (docker's `--config-only`), besides its addresses and options.
+public struct NetworkConfiguration: Sendable, Hashable {
+    public var enablesIPv4 = true
+    /// Nil leaves it to the engine, as in a request.
+    public var enablesIPv6: Bool?
+
+    public init(enablesIPv4: Bool = true, enablesIPv6: Bool? = nil) {
+        self.enablesIPv4 = enablesIPv4
+        self.enablesIPv6 = enablesIPv6
+    }
+}
+
 /// A network as it is kept, so that it is the same after a restart.
 public struct NetworkRecord: Sendable, Hashable {
     public static let currentVersion = 1
@@ -127,6 +139,10 @@ public struct NetworkRecord: Sendable, Hashable {
     public var options: [String: String] = [:]
     public var ipamOptions: [String: String] = [:]
     public var labels: [String: String] = [:]
+    /// Set where nothing can be connected to it, because it is only a configuration; its driver is `null`.
+    public var configuration: NetworkConfiguration?
+    /// The configuration network that its settings were copied from (docker's ConfigFrom).
+    public var configurationSource: String?
 
     public init(
         id: ObjectID, name: String, owner: Owner = .root, created: Timestamp, driver: NetworkDriverSettings
@@ -142,6 +158,9 @@ public struct NetworkRecord: Sendable, Hashable {
     public var subnets: [IPSubnet] { (ipv4 + ipv6).map(\.subnet) }
     /// The network that the engine makes itself, of which it finds out what it needs.
     public var isPredefined: Bool { ["bridge", "host", "none"].contains(name) }
+    public var isConfiguration: Bool { configuration != nil }
+    public var enablesIPv4: Bool { configuration.map(\.enablesIPv4) ?? !ipv4.isEmpty }
+    public var enablesIPv6: Bool { configuration.map { $0.enablesIPv6 ?? false } ?? !ipv6.isEmpty }
 }
 
 extension AddressRange: JSONReadable, JSONWritable {
@@ -295,6 +314,26 @@ extension NetworkDriverSettings: JSONReadable, JSONWritable {
     }
 }
 
+extension NetworkConfiguration: JSONReadable, JSONWritable {
+    public init(from reader: inout JSONReader) throws {
+        self.init()
+        try reader.object { key, reader in
+            switch key {
+            case "enablesIPv4": enablesIPv4 = try reader.value()
+            case "enablesIPv6": enablesIPv6 = try reader.value()
+            default: try reader.skip()
+            }
+        }
+    }
+
+    public func write(to writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("enablesIPv4", enablesIPv4)
+            writer.member("enablesIPv6", ifPresent: enablesIPv6)
+        }
+    }
+}
+
 extension NetworkRecord: JSONReadable, JSONWritable {
     public init(from reader: inout JSONReader) throws {
         var version = 0
@@ -318,6 +357,8 @@ extension NetworkRecord: JSONReadable, JSONWritable {
             case "options": content.options = try reader.value()
             case "ipamOptions": content.ipamOptions = try reader.value()
             case "labels": content.labels = try reader.value()
+            case "configuration": content.configuration = try reader.value()
+            case "configurationSource": content.configurationSource = try reader.value()
             default: try reader.skip()
             }
         }
@@ -333,6 +374,8 @@ extension NetworkRecord: JSONReadable, JSONWritable {
         options = content.options
         ipamOptions = content.ipamOptions
         labels = content.labels
+        configuration = content.configuration
+        configurationSource = content.configurationSource
     }
 
     public func write(to writer: inout JSONWriter) {
@@ -352,6 +395,8 @@ extension NetworkRecord: JSONReadable, JSONWritable {
             writer.member("options", options)
             writer.member("ipamOptions", ipamOptions)
             writer.member("labels", labels)
+            writer.member("configuration", ifPresent: configuration)
+            writer.member("configurationSource", ifPresent: configurationSource)
         }
     }
 }

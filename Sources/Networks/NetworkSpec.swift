@@ -15,6 +15,8 @@ public struct NetworkSpec: Sendable {
     public var options: [String: String] = [:]
     public var ipamOptions: [String: String] = [:]
     public var labels: [String: String] = [:]
+    /// The configuration network that the settings were copied from.
+    public var configurationSource: String?
 
     public init(name: String, driver: String = "bridge") {
         self.name = name

@@ -17,6 +17,7 @@ public final class SandboxService: Sendable {
     /// Nil where ports can be published and addresses translated; otherwise why not.
     public let firewallObstacle: String?
 
+    let store: any NetworkStore
     private let pool: SandboxPool
     private let kernel: KernelThread
     /// Nil without a firewall of ours, or where the kernel does not tell of changes.
@@ -30,6 +31,7 @@ public final class SandboxService: Sendable {
         throws
     {
         self.configuration = configuration
+        self.store = store
         let nameServers = ResolverFiles.hostNameServers()
         let bridge = try Self.named("cannot set up bridge \(configuration.bridge)") {
             try BridgeNetwork.ensure(configuration, store: store, nameServers: nameServers, warn: warn)

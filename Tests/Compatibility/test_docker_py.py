@@ -112,6 +112,63 @@ class DockerPyTests(Case):
         self.assertEqual(self.client.volumes.get("pyvolume").attrs["Labels"], {"x": "y"})
         volume.remove()
 
+    def remove_networks(self):
+        for network in self.client.networks.list(filters={"type": "custom"}):
+            network.remove()
+
+    def test_networks(self):
+        self.addCleanup(self.remove_networks)
+        pool = docker.types.IPAMPool(subnet="10.215.1.0/24", gateway="10.215.1.5", iprange="10.215.1.128/25", aux_addresses={"a": "10.215.1.200"})
+        network = self.client.networks.create("pynet", driver="bridge", ipam=docker.types.IPAMConfig(pool_configs=[pool]), labels={"k": "v"},
+                                              options={"com.docker.network.driver.mtu": "1400"}, check_duplicate=True)
+        self.assertEqual(network.attrs["IPAM"]["Config"][0]["Gateway"], "10.215.1.5")
+        self.assertEqual([n.id for n in self.client.networks.list(names=["pynet"], filters={"label": "k=v"})], [network.id])
+        self.assertEqual(self.client.networks.get(network.short_id).name, "pynet")
+        with self.assertRaises(errors.APIError) as caught:
+            self.client.networks.create("pynet")
+        self.assertEqual(caught.exception.status_code, 409)
+        with self.assertRaises(errors.NotFound):
+            self.client.networks.get("nope")
+        container = self.client.containers.run(IMAGE, ["sleep", "600"], detach=True, name="py", network="pynet", stop_signal="KILL")
+        container.reload()
+        self.assertEqual(list(container.attrs["NetworkSettings"]["Networks"]), ["pynet"])
+        network.reload()
+        self.assertEqual([box.name for box in network.containers], ["py"])
+        other = self.client.networks.create("pyother", internal=True)
+        other.connect(container, aliases=["one", "two"])
+        container.reload()
+        self.assertEqual(container.attrs["NetworkSettings"]["Networks"]["pyother"]["Aliases"], ["one", "two"])
+        with self.assertRaises(errors.APIError) as caught:
+            other.connect(container)
+        self.assertEqual(caught.exception.status_code, 403)
+        other.disconnect(container)
+        with self.assertRaises(errors.APIError) as caught:
+            network.remove()
+        self.assertEqual(caught.exception.status_code, 403)
+        network.disconnect(container, force=True)
+        network.remove()
+        self.assertEqual(self.client.networks.prune()["NetworksDeleted"], ["pyother"])
+
+    def test_low_level_networking_configuration(self):
+        self.addCleanup(self.remove_networks)
+        api = self.client.api
+        for name, subnet in (("pyone", "10.215.2.0/24"), ("pytwo", "10.215.3.0/24")):
+            api.create_network(name, ipam=docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet=subnet)]))
+        config = api.create_networking_config({
+            "pyone": api.create_endpoint_config(ipv4_address="10.215.2.9", aliases=["first"], mac_address="02:42:0a:d7:02:09"),
+            "pytwo": api.create_endpoint_config(aliases=["second"])})
+        made = api.create_container(IMAGE, ["sleep", "600"], name="low", networking_config=config, stop_signal="KILL",
+                                    host_config=api.create_host_config(network_mode="pyone"))
+        api.start(made)
+        networks = api.inspect_container(made)["NetworkSettings"]["Networks"]
+        self.assertEqual((networks["pyone"]["IPAddress"], networks["pyone"]["MacAddress"]), ("10.215.2.9", "02:42:0a:d7:02:09"))
+        self.assertTrue(networks["pytwo"]["IPAddress"].startswith("10.215.3."))
+        self.assertEqual(len(api.containers(filters={"network": "pytwo"})), 1)
+        api.disconnect_container_from_network("low", "pytwo")
+        api.connect_container_to_network("low", "pytwo", ipv4_address="10.215.3.40")
+        self.assertEqual(api.inspect_container(made)["NetworkSettings"]["Networks"]["pytwo"]["IPAddress"], "10.215.3.40")
+        self.assertEqual(set(api.inspect_network("pytwo")["Containers"]), {made["Id"]})
+
     def test_events(self):
         events = self.client.events(decode=True, filters={"event": "create"})
         self.client.containers.create(IMAGE, ["true"], name="seen")

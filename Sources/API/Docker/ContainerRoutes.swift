@@ -14,7 +14,9 @@ extension Router<Route> {
             return .json(try await ready().containers.list(options))
         }
         get("/containers/{id}/json") { request in
-            .json(try await ready().containers.inspect(request["id"], size: request.query.bool("size")))
+            .json(
+                try await ready().containers.inspect(
+                    request["id"], size: request.query.bool("size"), olderNetworks: request.version < APIVersion(1, 52)))
         }
         get("/containers/{id}/top") { request in
             .json(try await ready().containers.top(request["id"], arguments: request.query.text("ps_args")))

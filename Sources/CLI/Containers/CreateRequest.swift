@@ -273,8 +273,8 @@ package struct CreateRequest {
         host.dnsSearch = words("dns-search")
         host.extraHosts = try words("add-host")?.map { try NetworkValues.host($0) }
         host.links = words("link")
-        var networks = try (flags.list("network") + flags.list("net")).map { try NetworkSpec.parse($0) }
-        if networks.isEmpty { networks = [NetworkSpec(name: "default")] }
+        var networks = try (flags.list("network") + flags.list("net")).map { try NetworkArgument.parse($0) }
+        if networks.isEmpty { networks = [NetworkArgument(name: "default")] }
         host.networkMode = networks[0].name
         try addTopLevel(&networks[0])
         var endpoints: [String: Docker.EndpointSettings] = [:]
@@ -289,12 +289,12 @@ package struct CreateRequest {
             endpoints[network.name] = settings
         }
         var config = Docker.NetworkingConfig()
-        config.endpointsConfig = endpoints
+        config.endpointsConfig = endpoints.mapValues { $0 }
         body.networkingConfig = config
     }
 
     /// --ip, --ip6, --network-alias … belong to the first network.
-    private func addTopLevel(_ network: inout NetworkSpec) throws {
+    private func addTopLevel(_ network: inout NetworkArgument) throws {
         let aliases = flags.list("network-alias") + flags.list("net-alias")
         if !aliases.isEmpty, !network.aliases.isEmpty {
             throw FlagFault("conflicting options: cannot specify both --network-alias and per-network alias")
@@ -317,7 +317,7 @@ package struct CreateRequest {
         }
     }
 
-    private func endpoint(_ network: NetworkSpec) -> Docker.EndpointSettings {
+    private func endpoint(_ network: NetworkArgument) -> Docker.EndpointSettings {
         var settings = Docker.EndpointSettings()
         if !network.aliases.isEmpty { settings.aliases = network.aliases }
         settings.macAddress = network.macAddress

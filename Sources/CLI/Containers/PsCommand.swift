@@ -13,10 +13,8 @@ enum ListFlags {
     static var filter: Flag { filter("f") }
 
     /// `prune` commands have no short form: -f is their --force.
-    static func filter(_ short: Character?) -> Flag {
-        .list(
-            "filter", short, "Filter output based on conditions provided", type: "filter", check: { _ = try ListFlags.pair($0) }
-        )
+    static func filter(_ short: Character?, _ help: String = "Filter output based on conditions provided") -> Flag {
+        .list("filter", short, help, type: "filter", check: { _ = try ListFlags.pair($0) })
     }
 
     /// `name=value` of a --filter.

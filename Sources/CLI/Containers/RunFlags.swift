@@ -125,12 +125,12 @@ enum RunFlags {
             .string("mac-address", nil, "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
             .list(
                 "net", nil, "Connect a container to a network", type: "network", values: .networks,
-                check: { _ = try NetworkSpec.parse($0) }
+                check: { _ = try NetworkArgument.parse($0) }
             ).asHidden,
             .list("net-alias", nil, "Add network-scoped alias for the container").asHidden,
             .list(
                 "network", nil, "Connect a container to a network", type: "network", values: .networks,
-                check: { _ = try NetworkSpec.parse($0) }),
+                check: { _ = try NetworkArgument.parse($0) }),
             .list("network-alias", nil, "Add network-scoped alias for the container"),
             .list("publish", "p", "Publish a container's port(s) to the host"),
             .bool("publish-all", "P", "Publish all exposed ports to random ports"),

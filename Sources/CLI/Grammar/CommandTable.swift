@@ -21,7 +21,8 @@ package struct CommandTable: Sendable {
             // Spelled with their noun only
             LifecycleCommands.prune, ImageChangeCommands.prune, DiskUsageCommand.command, CheckCommand.command,
             SystemCommands.prune,
-            NetworkCommands.list,
+            NetworkCommands.list, NetworkCreateCommand.command, NetworkCommands.remove, NetworkCommands.prune,
+            NetworkCommands.connect, NetworkCommands.disconnect,
             RegistryCommands.serve, RegistryCommands.check,
             ManifestCommands.create, ManifestCommands.annotate, ManifestCommands.inspect, ManifestCommands.push,
             ManifestCommands.remove,

@@ -27,7 +27,8 @@ enum InspectCommand {
         Command(
             noun + " inspect", group: .hidden, summary, usage: "[OPTIONS] \(noun.uppercased()) [\(noun.uppercased())...]",
             .atLeast(1),
-            flags: [format] + (noun == "container" ? [.bool("size", "s", "Display total file sizes")] : []),
+            flags: [format] + (noun == "container" ? [.bool("size", "s", "Display total file sizes")] : [])
+                + (noun == "network" ? [.bool("verbose", "v", "Verbose output for diagnostics")] : []),
             completes: [completes]
         ) { try run($0, kinds.filter { $0.type == noun }, isAny: false) }
     }
@@ -78,6 +79,7 @@ enum InspectCommand {
         for kind in kinds {
             var query = Query()
             if kind.type == "container" { query.flag("size", invocation.flags.bool("size")) }
+            if kind.type == "network" { query.flag("verbose", invocation.flags.bool("verbose")) }
             do { return try EngineClient.decode(try client.call("GET", kind.path(name), query)) } catch let refusal
                 as EngineRefusal
             {

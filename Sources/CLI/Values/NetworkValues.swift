@@ -92,7 +92,7 @@ package enum NetworkValues {
 }
 
 /// A --network value: a name, or `name=…,alias=…,ip=…`.
-package struct NetworkSpec: Sendable {
+package struct NetworkArgument: Sendable {
     package var name = ""
     package var aliases: [String] = []
     package var ipv4: String?
@@ -102,8 +102,8 @@ package struct NetworkSpec: Sendable {
     package var options: [String: String] = [:]
     package var priority: Int?
 
-    package static func parse(_ text: String) throws -> NetworkSpec {
-        var spec = NetworkSpec()
+    package static func parse(_ text: String) throws -> NetworkArgument {
+        var spec = NetworkArgument()
         guard text.contains("=") else {
             spec.name = text
             return spec

@@ -15,7 +15,8 @@ struct ContainerCreation: Sendable {
         let image = try core.images.resolve(imageName)
         if let platform, !platform.isEmpty { try check(platform, image, imageName) }
         let id = ObjectID.random()
-        let fresh = ContainerWishes(request, image: image, imageName: imageName, id: id)
+        let networks = core.sandboxes.networks
+        let fresh = ContainerWishes(request, image: image, imageName: imageName, id: id) { try? networks.resolve($0) }
         // Looks at files of the host: off the cooperative pool.
         let (description, volumes, warnings) = try await core.pool.run { [core] in
             var wishes = fresh

@@ -11,8 +11,8 @@ package struct ContainerDescription: Sendable {
     /// The container's settings, the image's merged into them.
     package var config = Docker.ContainerConfig()
     package var host = Docker.HostConfig()
-    /// The wished endpoint on the network, as it came.
-    package var endpoint: Docker.EndpointSettings?
+    /// What is wished of each network, by the network's name, as it came. `connect` and `disconnect` change it.
+    package var endpoints: [String: Docker.EndpointSettings] = [:]
     package var mounts: [ContainerMount] = []
 
     package init() {}
@@ -23,6 +23,12 @@ package struct ContainerDescription: Sendable {
     package var restartPolicy: RestartPolicy { RestartPolicy(host.restartPolicy) }
     package var hasTerminal: Bool { config.tty == true }
     package var network: NetworkMode { NetworkMode(host.networkMode) }
+    /// The networks that it is to be on: the one of its mode first, the others by name.
+    package var networkNames: [String] {
+        let first = network.name
+        let others = endpoints.keys.filter { $0 != first }.sorted()
+        return endpoints[first] == nil ? others : [first] + others
+    }
 }
 
 /// Something mounted into a container besides what every container has.
@@ -65,7 +71,7 @@ package enum NetworkMode: Sendable, Equatable {
     case none
     case host
     case container(String)
-    /// A network that this engine does not have.
+    /// A network of a user's, by name or id.
     case named(String)
 
     package init(_ text: String?) {
@@ -78,7 +84,24 @@ package enum NetworkMode: Sendable, Equatable {
         }
     }
 
-    package var isPrivate: Bool { self == .bridge || self == .none }
+    /// False where another's network namespace is used.
+    package var isPrivate: Bool {
+        switch self {
+        case .bridge, .none, .named: true
+        case .host, .container: false
+        }
+    }
+
+    /// Of the network that it names; empty where it shares another container's.
+    package var name: String {
+        switch self {
+        case .bridge: "bridge"
+        case .none: "none"
+        case .host: "host"
+        case .named(let name): name
+        case .container: ""
+        }
+    }
 }
 
 package enum RestartPolicy: Sendable, Equatable {
@@ -129,18 +152,25 @@ package enum RestartPolicy: Sendable, Equatable {
 
 extension ContainerDescription: JSONReadable, JSONWritable {
     package init(from reader: inout JSONReader) throws {
+        var isKnown = false
+        var single = Docker.EndpointSettings()
         try reader.object { key, reader in
             switch key {
             case "version": version = try reader.value()
             case "imageName": imageName = try reader.value()
             case "config": config = try reader.value()
             case "host": host = try reader.value()
-            case "endpoint": endpoint = try reader.value()
+            case "endpoint": single = try reader.value()
+            case "endpoints":
+                endpoints = try reader.value()
+                isKnown = true
             case "mounts": mounts = try reader.value()
             default: try reader.skip()
             }
         }
         guard version <= Self.currentVersion else { throw reader.fault("a container's record has version \(version)") }
+        // Records from the days of one network.
+        if !isKnown, !network.name.isEmpty { endpoints = [network.name: single] }
     }
 
     package func write(to writer: inout JSONWriter) {
@@ -149,7 +179,7 @@ extension ContainerDescription: JSONReadable, JSONWritable {
             writer.member("imageName", imageName)
             writer.member("config", config)
             writer.member("host", host)
-            writer.member("endpoint", ifPresent: endpoint)
+            writer.member("endpoints", endpoints)
             writer.member("mounts", mounts)
         }
     }

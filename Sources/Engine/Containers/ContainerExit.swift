@@ -74,12 +74,14 @@ extension Container {
         if next == .remove {
             board.update { $0.status = status }
             emit("die", dieAttributes(exit, run))
+            tellNetworks("disconnect", run.sandbox)
             await finishRemoval(volumes: true)
             return
         }
         publish()
         CrashPoint.exitRecorded.reach()
         emit("die", dieAttributes(exit, run))
+        tellNetworks("disconnect", run.sandbox)
         board.exited()
         if case .restart(let delay) = next { scheduleRestart(afterMilliseconds: delay) }
     }

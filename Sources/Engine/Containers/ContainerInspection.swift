@@ -2,7 +2,10 @@ import Model
 import Networks
 
 extension ContainerService {
-    public func inspect(_ reference: String, size: Bool = false) async throws -> Docker.ContainerInspectResponse {
+    /// - Parameter olderNetworks: with the members of NetworkSettings that the API had before 1.52, which know the default bridge only.
+    public func inspect(_ reference: String, size: Bool = false, olderNetworks: Bool = false) async throws
+        -> Docker.ContainerInspectResponse
+    {
         let container = try core.registry.resolve(reference)
         let snapshot = container.snapshot
         let description = snapshot.description
@@ -32,6 +35,7 @@ extension ContainerService {
         response.mounts = Self.mountPoints(description)
         response.config = description.config
         response.networkSettings = networkSettings(snapshot)
+        if olderNetworks { response.networkSettings?.addOlderMembers() }
         if size {
             response.sizeRw = Int(await core.writableSize(snapshot.id))
             let image = Digest(snapshot.imageID).flatMap { try? core.images.image($0) }
@@ -104,7 +108,8 @@ extension ContainerService {
         var settings = Docker.NetworkSettings()
         let sandbox = snapshot.sandbox
         settings.sandboxID = sandbox?.id.text ?? ""
-        settings.sandboxKey = ""
+        // a path that leads to the namespace, for nsenter(1) and CNI
+        settings.sandboxKey = sandbox == nil ? "" : snapshot.status.running.map { "/proc/\($0.pid)/ns/net" } ?? ""
         var ports: [String: [Docker.PortBinding]?] = [:]
         if sandbox != nil {
             for key in (snapshot.description.config.exposedPorts ?? [:]).keys { ports[key] = .some(nil) }
@@ -123,36 +128,37 @@ extension ContainerService {
 
     /// The endpoints as inspect and list show them.
     func networks(_ snapshot: ContainerSnapshot) -> [String: Docker.EndpointSettings] {
-        let name: String
-        switch snapshot.description.network {
-        case .bridge: name = snapshot.description.config.networkDisabled == true ? "none" : "bridge"
-        case .none: name = "none"
-        case .host: name = "host"
-        case .container, .named: return [:]
+        var networks: [String: Docker.EndpointSettings] = [:]
+        for (name, wish) in snapshot.description.endpoints {
+            let record = try? core.sandboxes.networks.resolve(name)
+            let attached = record.flatMap { core.endpoint(of: snapshot, on: $0) }
+            networks[name] = Self.endpoint(
+                wish, attached, network: record?.id, names: snapshot.dnsNames(on: name, aliases: wish.aliases ?? []))
         }
-        let wished = snapshot.description.endpoint
+        return networks
+    }
+
+    private static func endpoint(
+        _ wish: Docker.EndpointSettings, _ attached: EndpointRecord?, network: ObjectID?, names: [String]
+    ) -> Docker.EndpointSettings {
         var endpoint = Docker.EndpointSettings()
-        endpoint.ipamConfig = wished?.ipamConfig
-        endpoint.links = nil
-        endpoint.aliases = wished?.aliases
-        endpoint.driverOpts = wished?.driverOpts
-        endpoint.networkID = NetworkService.id(of: name, core.sandboxes)
-        endpoint.endpointID = ""
-        endpoint.gateway = ""
-        endpoint.ipAddress = ""
-        endpoint.ipPrefixLen = 0
-        endpoint.iPv6Gateway = ""
-        endpoint.globalIPv6Address = ""
-        endpoint.globalIPv6PrefixLen = 0
-        endpoint.macAddress = ""
-        if let attached = snapshot.sandbox?.primary {
-            endpoint.endpointID = attached.id.text
-            endpoint.gateway = attached.ipv4?.gateway?.description ?? ""
-            endpoint.ipAddress = attached.ipv4?.address.description ?? ""
-            endpoint.ipPrefixLen = Int(attached.ipv4?.prefix ?? 0)
-            endpoint.macAddress = attached.mac?.description ?? ""
-        }
-        return [name: endpoint]
+        endpoint.ipamConfig = wish.ipamConfig
+        endpoint.links = wish.links
+        endpoint.aliases = wish.aliases
+        endpoint.driverOpts = wish.driverOpts
+        endpoint.gwPriority = wish.gwPriority ?? 0
+        endpoint.networkID = network?.text ?? ""
+        endpoint.endpointID = attached?.id.text ?? ""
+        endpoint.gateway = attached?.ipv4?.gateway?.description ?? ""
+        endpoint.ipAddress = attached?.ipv4?.address.description ?? ""
+        endpoint.ipPrefixLen = Int(attached?.ipv4?.prefix ?? 0)
+        endpoint.iPv6Gateway = attached?.ipv6?.gateway?.description ?? ""
+        endpoint.globalIPv6Address = attached?.ipv6?.address.description ?? ""
+        endpoint.globalIPv6PrefixLen = Int(attached?.ipv6?.prefix ?? 0)
+        // Where it does not run, the one that was asked for.
+        endpoint.macAddress = attached?.mac?.description ?? wish.macAddress ?? ""
+        endpoint.dnsNames = names.isEmpty ? nil : names
+        return endpoint
     }
 
     // MARK: Lists
@@ -217,8 +223,11 @@ extension ContainerService {
         }
         if filters.contains("network") {
             let networks = networks(snapshot)
-            let names = Set(networks.keys).union(networks.values.compactMap(\.networkID))
-            guard filters.get("network").contains(where: { names.contains($0) }) else { return false }
+            let isOn = filters.get("network").contains { wanted in
+                networks[wanted] != nil
+                    || (!wanted.isEmpty && networks.values.contains { $0.networkID?.hasPrefix(wanted) ?? false })
+            }
+            guard isOn else { return false }
         }
         if filters.contains("volume") {
             let places = description.mounts.flatMap { [$0.name ?? "", $0.destination, $0.source] }
@@ -303,6 +312,24 @@ extension ContainerService {
             ports.append(port)
         }
         return ports
+    }
+}
+
+extension Docker.NetworkSettings {
+    fileprivate mutating func addOlderMembers() {
+        let endpoint = networks?["bridge"]
+        bridge = ""
+        hairpinMode = false
+        linkLocalIPv6Address = ""
+        linkLocalIPv6PrefixLen = 0
+        endpointID = endpoint?.endpointID ?? ""
+        gateway = endpoint?.gateway ?? ""
+        globalIPv6Address = endpoint?.globalIPv6Address ?? ""
+        globalIPv6PrefixLen = endpoint?.globalIPv6PrefixLen ?? 0
+        ipAddress = endpoint?.ipAddress ?? ""
+        ipPrefixLen = endpoint?.ipPrefixLen ?? 0
+        iPv6Gateway = endpoint?.iPv6Gateway ?? ""
+        macAddress = endpoint?.macAddress ?? ""
     }
 }
 

@@ -111,7 +111,7 @@ extension Container {
             }
         }
         switch description.network {
-        case .bridge, .none: spaces.joined[.network] = "/proc/self/fd/\(ShimLauncher.netnsDescriptor)"
+        case .bridge, .none, .named: spaces.joined[.network] = "/proc/self/fd/\(ShimLauncher.netnsDescriptor)"
         case .host: spaces.joined[.network] = .some(nil)
         case .container(let reference):
             let space = try openNamespace(of: reference, "net")
@@ -120,7 +120,6 @@ extension Container {
             let other = try core.registry.resolve(reference)
             spaces.filesFolder = core.layout.container(other.id)
             spaces.hostname = other.snapshot.description.config.hostname.flatMap { $0.isEmpty ? nil : $0 } ?? other.id.short
-        case .named(let name): throw Fault(.notFound, "network \(name) not found", subject: name)
         }
         if description.network == .host {
             let name = hostName()

@@ -74,6 +74,7 @@ extension Container {
             status.started(run, byHand: byHand)
             publish()
             CrashPoint.startRecorded.reach()
+            tellNetworks("connect", run.sandbox)
         } catch {
             if sandbox != nil { await core.sandboxes.release(id) }
             throw error
@@ -83,22 +84,7 @@ extension Container {
     }
 
     private func acquireSandbox(_ snapshot: ContainerSnapshot) async throws -> SandboxLease? {
-        let description = snapshot.description
-        let isBridged: Bool
-        switch description.network {
-        case .bridge: isBridged = description.config.networkDisabled != true
-        case .none: isBridged = false
-        case .host, .container: return nil
-        case .named(let name): throw Fault(.notFound, "network \(name) not found", subject: name)
-        }
-        var request = SandboxRequest(id: id, name: snapshot.name)
-        if isBridged {
-            request.ports = try PortWishes.requests(description)
-            var wish = AttachmentRequest(network: core.sandboxes.network.id)
-            if let text = description.endpoint?.ipamConfig?.iPv4Address, !text.isEmpty { wish.ipv4 = IPv4Address(text) }
-            if let text = description.endpoint?.macAddress, !text.isEmpty { wish.mac = MACAddress(text) }
-            request.attachments = [wish]
-        }
+        guard let request = try sandboxRequest(snapshot) else { return nil }
         return try await core.sandboxes.acquire(request)
     }
 

@@ -1,5 +1,6 @@
 import Images
 import Model
+import Networks
 import State
 
 /// Checks a create request and turns it into a description. Changes nothing: a fault leaves nothing behind.
@@ -8,6 +9,8 @@ struct ContainerWishes {
     let image: ImageRecord
     let imageName: String
     let id: ObjectID
+    /// The network of a name or id; nil where there is none.
+    let findNetwork: @Sendable (String) -> NetworkRecord?
     /// Names of the volumes that are to be made for this container.
     private(set) var newVolumes: [NewVolume] = []
     private(set) var warnings: [String] = []
@@ -18,7 +21,11 @@ struct ContainerWishes {
         var labels: [String: String] = [:]
     }
 
-    init(_ request: Docker.ContainerCreateRequest, image: ImageRecord, imageName: String, id: ObjectID) {
+    init(
+        _ request: Docker.ContainerCreateRequest, image: ImageRecord, imageName: String, id: ObjectID,
+        findNetwork: @escaping @Sendable (String) -> NetworkRecord?
+    ) {
+        self.findNetwork = findNetwork
         self.request = request
         self.image = image
         self.imageName = imageName
@@ -35,7 +42,7 @@ struct ContainerWishes {
         description.host = host
         description.host.networkMode = host.networkMode.flatMap { $0.isEmpty || $0 == "default" ? nil : $0 } ?? "bridge"
         fillDefaults(&description.host)
-        description.endpoint = request.networkingConfig?.endpointsConfig?.values.first
+        description.endpoints = try endpoints(&description.host)
         description.mounts = try mounts(volumes: volumes)
         guard !description.command.isEmpty, !description.command.allSatisfy(\.isEmpty) else {
             throw Fault(.invalid, "no command specified")
@@ -120,6 +127,15 @@ struct ContainerWishes {
             if published {
                 throw Fault(.invalid, "conflicting options: port publishing and the container type network mode")
             }
+            if !(request.exposedPorts ?? [:]).isEmpty {
+                throw Fault(.invalid, "conflicting options: port exposing and the container type network mode")
+            }
+            if !(host.links ?? []).isEmpty {
+                throw Fault(
+                    .invalid,
+                    "conflicting options: container type network can't be used with links. This would result in undefined behavior"
+                )
+            }
             if !(request.hostname ?? "").isEmpty {
                 throw Fault(.invalid, "conflicting options: hostname and the network mode")
             }
@@ -128,20 +144,21 @@ struct ContainerWishes {
                 throw Fault(.invalid, "conflicting options: custom host-to-IP mapping and the network mode")
             }
         }
+        if network == .host, !(host.links ?? []).isEmpty {
+            throw Fault(
+                .invalid,
+                "conflicting options: host type networking can't be used with links. This would result in undefined behavior")
+        }
         if host.utsMode == "host", !(request.hostname ?? "").isEmpty {
             throw Fault(.invalid, "conflicting options: hostname and the UTS mode")
-        }
-        if let address = request.networkingConfig?.endpointsConfig?.values.first?.ipamConfig?.iPv4Address, !address.isEmpty {
-            guard IPv4Address(address) != nil else {
-                throw Fault(.invalid, "invalid IPv4 address: \(address)", subject: address)
-            }
         }
     }
 
     /// What this engine does not have is refused by its name.
     private func refuseUnsupported() throws {
         func refuse(_ what: String) -> Fault { Fault(.unsupported, "\(what) is not supported by this engine", subject: what) }
-        if !(host.links ?? []).isEmpty { throw refuse("--link") }
+        // On networks of users' own the endpoint says which; these would be /etc/hosts and the environment of the default bridge.
+        if !(host.links ?? []).isEmpty, NetworkMode(host.networkMode) == .bridge { throw refuse("--link on the default bridge") }
         if !(host.volumesFrom ?? []).isEmpty { throw refuse("--volumes-from") }
         if !(host.deviceRequests ?? []).isEmpty { throw refuse("--gpus (DeviceRequests)") }
         if !(host.storageOpt ?? [:]).isEmpty { throw refuse("--storage-opt") }
@@ -152,14 +169,38 @@ struct ContainerWishes {
         if let isolation = host.isolation, !isolation.isEmpty, isolation != "default" {
             throw Fault(.invalid, "invalid isolation (\(isolation)): linux only supports 'default'", subject: isolation)
         }
-        let networks = request.networkingConfig?.endpointsConfig ?? [:]
-        if networks.count > 1 {
-            let names = networks.keys.sorted().joined(separator: ", ")
-            throw Fault(.invalid, "Container cannot be connected to network endpoints: \(names)")
+    }
+
+    // MARK: Networks
+
+    /// What is wished of each network, by the network's name. A network need not exist yet: the start will want it.
+    private func endpoints(_ host: inout Docker.HostConfig) throws -> [String: Docker.EndpointSettings] {
+        let mode = NetworkMode(host.networkMode)
+        let given = (request.networkingConfig?.endpointsConfig ?? [:]).mapValues { $0 ?? Docker.EndpointSettings() }
+        var endpoints: [String: Docker.EndpointSettings] = [:]
+        for (reference, endpoint) in given {
+            let name = reference == "default" ? "bridge" : findNetwork(reference)?.name ?? reference
+            endpoints[name] = endpoint
         }
-        if case .named(let name) = NetworkMode(host.networkMode) {
-            throw Fault(.notFound, "network \(name) not found", subject: name)
+        var first = mode.name
+        if case .named(let reference) = mode, let network = findNetwork(reference) {
+            // As docker keeps it: a part of an id becomes the id.
+            if reference != network.name { host.networkMode = network.id.text }
+            first = network.name
         }
+        guard !first.isEmpty else { return [:] }
+        if endpoints.isEmpty { endpoints[first] = Docker.EndpointSettings() }
+        if let mac = request.macAddress, !mac.isEmpty, mode.isPrivate, let endpoint = endpoints[first] {
+            if let other = endpoint.macAddress, !other.isEmpty, other != mac {
+                throw Fault(
+                    .invalid,
+                    "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty",
+                    subject: mac)
+            }
+            endpoints[first]?.macAddress = mac
+        }
+        try EndpointWishes.check(endpoints, find: findNetwork)
+        return endpoints
     }
 
     // MARK: Settings

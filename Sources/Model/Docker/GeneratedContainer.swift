@@ -277,6 +277,7 @@ extension Docker {
         public var shell: [String]?
         public var hostConfig: HostConfig?
         public var networkingConfig: NetworkingConfig?
+        public var macAddress: String?
         public init() {}
     }
 }
@@ -312,6 +313,7 @@ extension Docker.ContainerCreateRequest: JSONReadable, JSONWritable {
             case "Shell": self.shell = try reader.value()
             case "HostConfig": self.hostConfig = try reader.value()
             case "NetworkingConfig": self.networkingConfig = try reader.value()
+            case "MacAddress": self.macAddress = try reader.value()
             default: try reader.skip()
             }
         }
@@ -345,6 +347,7 @@ extension Docker.ContainerCreateRequest: JSONReadable, JSONWritable {
             writer.member("Shell", ifPresent: shell)
             writer.member("HostConfig", ifPresent: hostConfig)
             writer.member("NetworkingConfig", ifPresent: networkingConfig)
+            writer.member("MacAddress", ifPresent: macAddress)
         }
     }
 }

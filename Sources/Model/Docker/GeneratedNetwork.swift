@@ -262,6 +262,18 @@ extension Docker {
         public var sandboxKey: String?
         public var ports: [String: [PortBinding]?]?
         public var networks: [String: EndpointSettings]?
+        public var bridge: String?
+        public var hairpinMode: Bool?
+        public var linkLocalIPv6Address: String?
+        public var linkLocalIPv6PrefixLen: Int?
+        public var endpointID: String?
+        public var gateway: String?
+        public var globalIPv6Address: String?
+        public var globalIPv6PrefixLen: Int?
+        public var ipAddress: String?
+        public var ipPrefixLen: Int?
+        public var iPv6Gateway: String?
+        public var macAddress: String?
         public init() {}
     }
 }
@@ -275,6 +287,18 @@ extension Docker.NetworkSettings: JSONReadable, JSONWritable {
             case "SandboxKey": self.sandboxKey = try reader.value()
             case "Ports": self.ports = try reader.value()
             case "Networks": self.networks = try reader.value()
+            case "Bridge": self.bridge = try reader.value()
+            case "HairpinMode": self.hairpinMode = try reader.value()
+            case "LinkLocalIPv6Address": self.linkLocalIPv6Address = try reader.value()
+            case "LinkLocalIPv6PrefixLen": self.linkLocalIPv6PrefixLen = try reader.value()
+            case "EndpointID": self.endpointID = try reader.value()
+            case "Gateway": self.gateway = try reader.value()
+            case "GlobalIPv6Address": self.globalIPv6Address = try reader.value()
+            case "GlobalIPv6PrefixLen": self.globalIPv6PrefixLen = try reader.value()
+            case "IPAddress": self.ipAddress = try reader.value()
+            case "IPPrefixLen": self.ipPrefixLen = try reader.value()
+            case "IPv6Gateway": self.iPv6Gateway = try reader.value()
+            case "MacAddress": self.macAddress = try reader.value()
             default: try reader.skip()
             }
         }
@@ -286,6 +310,18 @@ extension Docker.NetworkSettings: JSONReadable, JSONWritable {
             writer.member("SandboxKey", ifPresent: sandboxKey)
             writer.member("Ports", ifPresent: ports)
             writer.member("Networks", ifPresent: networks)
+            writer.member("Bridge", ifPresent: bridge)
+            writer.member("HairpinMode", ifPresent: hairpinMode)
+            writer.member("LinkLocalIPv6Address", ifPresent: linkLocalIPv6Address)
+            writer.member("LinkLocalIPv6PrefixLen", ifPresent: linkLocalIPv6PrefixLen)
+            writer.member("EndpointID", ifPresent: endpointID)
+            writer.member("Gateway", ifPresent: gateway)
+            writer.member("GlobalIPv6Address", ifPresent: globalIPv6Address)
+            writer.member("GlobalIPv6PrefixLen", ifPresent: globalIPv6PrefixLen)
+            writer.member("IPAddress", ifPresent: ipAddress)
+            writer.member("IPPrefixLen", ifPresent: ipPrefixLen)
+            writer.member("IPv6Gateway", ifPresent: iPv6Gateway)
+            writer.member("MacAddress", ifPresent: macAddress)
         }
     }
 }
@@ -390,7 +426,7 @@ extension Docker.NetworkSummary: JSONReadable, JSONWritable {
 extension Docker {
     /// NetworkingConfig represents the container's networking configuration for each of its interfaces. It is used for …
     public struct NetworkingConfig: Sendable {
-        public var endpointsConfig: [String: EndpointSettings]?
+        public var endpointsConfig: [String: EndpointSettings?]?
         public init() {}
     }
 }
