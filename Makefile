@@ -58,7 +58,7 @@ compat: build ## outside clients (docker CLI, docker-py) drive the engine
 	@Scripts/install-dependencies.sh compat
 	@Tests/Compatibility/run.sh
 
-soak: build ## long storms of kills and restarts; SOAK_SECONDS (default 600)
+soak: build ## long storms of kills and restarts; SOAK_SECONDS (default 600), STORM_KILLS (default 200)
 	@Scripts/install-dependencies.sh test
 	@Scripts/soak.sh
 

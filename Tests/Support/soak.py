@@ -1,41 +1,20 @@
 #!/usr/bin/env python3
 """A storm: clients start, stop, exec and remove containers while the engine is killed at random. After each kill a new engine must
-know every container, have missed no exit, and in the end nothing may be left: shims, cgroups, links, rules, folders.
+know every container, have missed no exit, and in the end nothing may be left: shims, cgroups, rules, folders.
 
 SOAK_SECONDS (600), SOAK_SEED (random, printed), SKIFF_BIN_DIR (bin).
 """
-import json, os, pathlib, random, shutil, signal, subprocess, sys, tempfile, threading, time
+import os, random, subprocess, sys, threading, time
+from storm_scene import Storm
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = pathlib.Path(os.environ.get("SKIFF_BIN_DIR", ROOT / "bin"))
-WORK = pathlib.Path(tempfile.mkdtemp(prefix="skiff-soak."))
-SOCKET = WORK / "run/skiff.sock"
 SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
-SEED = int(os.environ.get("SOAK_SEED", random.SystemRandom().randrange(1 << 30)))
-CGROUP = f"/skiff-soak-{os.getpid()}"
-stop, faults, counts = threading.Event(), [], {"started": 0, "removed": 0, "kills": 0, "refused": 0}
-lock = threading.Lock()
+scene = Storm("soak")
+stop, counts = threading.Event(), {"started": 0, "removed": 0, "kills": 0, "refused": 0}
 
 
-def skiff(*words, timeout=60):
-    try:
-        return subprocess.run([BIN / "skiff", "-H", f"unix://{SOCKET}", *words], capture_output=True, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        with lock:
-            faults.append(f"hangs: skiff {' '.join(words)}")
-        return subprocess.CompletedProcess(words, 124, "", "timeout")
-
-
-def engine():
-    log = open(WORK / "skiffd.log", "ab")
-    process = subprocess.Popen([BIN / "skiffd", "--data-root", WORK / "data", "--run-root", WORK / "run", "--cgroup-parent", CGROUP],
-                               stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    deadline = time.time() + 15
-    while skiff("version").returncode:
-        if time.time() > deadline or process.poll() is not None:
-            sys.exit(f"soak: skiffd does not come up: {(WORK / 'skiffd.log').read_text()[-1000:]}")
-        time.sleep(0.01)
-    return process
+def count(what):
+    with scene.lock:
+        counts[what] += 1
 
 
 def client(number, chance):
@@ -44,99 +23,67 @@ def client(number, chance):
     while not stop.is_set():
         serial += 1
         name = f"soak-{number}-{serial}"
-        answer = skiff("run", "-d", "--name", name, "busybox:soak", "sleep", "1000")
-        with lock:
-            counts["started" if answer.returncode == 0 else "refused"] += 1
+        answer = scene.skiff("run", "-d", "--name", name, "busybox:soak", "sleep", "1000")
+        count("started" if answer.returncode == 0 else "refused")
         if answer.returncode == 0 and chance.random() < 0.5:
-            skiff("exec", name, "true")
+            scene.skiff("exec", name, "true")
         for _ in range(200):
-            gone = skiff("rm", "-f", name)
+            gone = scene.skiff("rm", "-f", name)
             if gone.returncode == 0 or "No such container" in gone.stderr:
                 break
             time.sleep(0.05)
         else:
-            with lock:
-                faults.append(f"cannot remove {name}: {gone.stderr.strip()}")
-        with lock:
-            counts["removed"] += 1
+            scene.note(f"cannot remove {name}: {gone.stderr.strip()}")
+        count("removed")
 
 
 def left():
-    found = {}
-    found["containers"] = skiff("ps", "-aq").stdout.split()
-    found["shims"] = [entry.name for entry in (WORK / "run/shims").iterdir()] if (WORK / "run/shims").exists() else []
-    folder = WORK / "data/containers"
-    found["folders"] = [entry.name for entry in folder.iterdir()] if folder.exists() else []
-    found["links"] = [line for line in subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout.splitlines() if "veth" in line]
-    found["cgroups"] = []
-    for base, _, _ in os.walk("/sys/fs/cgroup"):
-        if CGROUP[1:] in base and not base.endswith(CGROUP):
-            found["cgroups"].append(base)
-    return {key: value for key, value in found.items() if value and key != "links"}
+    names = lambda folder: [entry.name for entry in folder.iterdir()] if folder.exists() else []
+    found = {"containers": scene.skiff("ps", "-aq").stdout.split(), "shims": names(scene.work / "run/shims"), "folders": names(scene.work / "data/containers")}
+    found["cgroups"] = [base for base, _, _ in os.walk("/sys/fs/cgroup") if scene.cgroup[1:] in base and not base.endswith(scene.cgroup)]
+    return {key: value for key, value in found.items() if value}
+
+
+def check_log(name):
+    """Numbers in a row, whichever of them were rotated away; and never restarted."""
+    numbers = [int(word) for word in scene.skiff("logs", name).stdout.split()]
+    first = numbers[0] if numbers else 1
+    if numbers != list(range(first, first + len(numbers))):
+        scene.note(f"{name}: a line of the log is lost or repeated")
+    if scene.skiff("inspect", "-f", "{{.RestartCount}}", name).stdout.strip() != "0":
+        scene.note(f"{name} was restarted by a kill of the engine")
 
 
 def main():
-    print(f"soak: {SECONDS:.0f} s, seed {SEED}", flush=True)
-    chance = random.Random(SEED)
-    root = WORK / "image"
-    (root / "bin").mkdir(parents=True)
-    shutil.copy("/bin/busybox", root / "bin/busybox")
-    for name in ("sh", "true", "sleep"):
-        os.symlink("busybox", root / "bin" / name)
-    subprocess.run(["tar", "-C", root, "-cf", WORK / "image.tar", "."], check=True)
-    process = engine()
-    answer = skiff("import", str(WORK / "image.tar"), "busybox:soak")
+    print(f"soak: {SECONDS:.0f} s, seed {scene.seed}", flush=True)
+    chance = random.Random(scene.seed)
+    tar = scene.work / "image.tar"
+    subprocess.run(["tar", "-C", scene.root("sh", "true", "sleep"), "-cf", tar, "."], check=True)
+    scene.start()
+    answer = scene.skiff("import", tar, "busybox:soak")
     if answer.returncode:
         sys.exit(f"soak: import: {answer.stderr}")
-    for code in (0, 7):
-        skiff("run", "-d", "--name", f"keeper-{code}", "--restart", "always", "busybox:soak", "sh", "-c", "while :; do echo $((n=n+1)); sleep 0.01; done")
-    clients = [threading.Thread(target=client, args=(number, random.Random(SEED + number))) for number in range(3)]
+    keepers = ["keeper-0", "keeper-7"]
+    for name in keepers:
+        scene.skiff("run", "-d", "--name", name, "--restart", "always", "busybox:soak", "sh", "-c", "while :; do echo $((n=n+1)); sleep 0.01; done")
+    clients = [threading.Thread(target=client, args=(number, random.Random(scene.seed + number))) for number in range(3)]
     for thread in clients:
         thread.start()
     deadline = time.time() + SECONDS
-    while time.time() < deadline and not faults:
+    while time.time() < deadline and not scene.faults:
         time.sleep(chance.uniform(0.05, 1.0))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        scene.end()
         counts["kills"] += 1
-        process = engine()
+        scene.start()
     stop.set()
     for thread in clients:
         thread.join()
-    for code in (0, 7):
-        text = skiff("logs", f"keeper-{code}").stdout.split()
-        numbers = [int(word) for word in text]
-        if numbers != list(range(numbers[0] if numbers else 1, (numbers[0] if numbers else 1) + len(numbers))):
-            faults.append(f"keeper-{code}: a line of the log is lost or repeated")
-        if skiff("inspect", "-f", "{{.RestartCount}}", f"keeper-{code}").stdout.strip() != "0":
-            faults.append(f"keeper-{code} was restarted by a kill of the engine")
-    everything = skiff("ps", "-aq").stdout.split()
-    if everything:
-        skiff("rm", "-f", *everything)
-    for _ in range(100):
-        rest = left()
-        if not rest:
-            break
-        time.sleep(0.1)
-    if rest:
-        faults.append(f"left behind: {json.dumps(rest)[:2000]}")
-    process.send_signal(signal.SIGTERM)
-    process.wait(15)
-    for mount in pathlib.Path("/sys/fs/cgroup").iterdir():
-        try:
-            (mount / CGROUP[1:]).rmdir()
-        except OSError:
-            pass  # not in this hierarchy
-    print(f"soak: {counts['kills']} kills, {counts['started']} containers started, {counts['refused']} refused while the engine was away, "
-          f"{counts['removed']} removed")
-    for fault in faults:
-        print("soak: FAULT:", fault)
-    if faults:
-        print(f"soak: the engine's log: {WORK / 'skiffd.log'}; seed {SEED}")
-        return 1
-    shutil.rmtree(WORK, ignore_errors=True)
-    print("soak: nothing lost, nothing left")
-    return 0
+    for name in keepers:
+        check_log(name)
+    scene.remove_containers()
+    scene.await_nothing(left)
+    return scene.finish(f"{counts['kills']} kills, {counts['started']} containers started, {counts['refused']} refused while the engine was away, "
+                        f"{counts['removed']} removed")
 
 
 sys.exit(main())

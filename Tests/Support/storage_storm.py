@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
 """A storm over the image store: clients import, load, save, commit, tag, remove, prune (and pull and push where a registry is given)
-while the engine is killed at random moments or at named places. After each kill a new engine must find everything sound: system check
-finds nothing, every byte has a record, and every image that was reported stored runs.
+while the engine is killed at random moments and at named places in turns. After each kill a new engine must find everything sound:
+system check finds nothing, every byte has a record, every image that was reported stored since the last kill runs (and some of the
+older ones), everything that was reported pushed is in the registry, byte for byte.
 
-STORM_KILLS (200), STORM_SEED (random, printed), STORM_REGISTRY (host:port of a registry; "faulty" for one of ours that cuts,
-refuses and stalls now and then; none), SKIFF_BIN_DIR (bin).
+STORM_KILLS (200), STORM_SECONDS (no limit: ends the storm early), STORM_SEED (random, printed), STORM_REGISTRY (host:port of a registry;
+"faulty" for one of ours that cuts, refuses and stalls now and then; none), SKIFF_BIN_DIR (bin).
 """
-import json, os, pathlib, random, shutil, signal, subprocess, sys, tarfile, tempfile, threading, time
+import collections, json, os, random, shutil, signal, subprocess, sys, tarfile, threading, time
+import made_images
+from storm_scene import Storm
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = pathlib.Path(os.environ.get("SKIFF_BIN_DIR", ROOT / "bin"))
 KILLS = int(os.environ.get("STORM_KILLS", "200"))
-SEED = int(os.environ.get("STORM_SEED", random.SystemRandom().randrange(1 << 30)))
+SECONDS = float(os.environ.get("STORM_SECONDS", "inf"))
 REGISTRY = os.environ.get("STORM_REGISTRY", "")
-WORK = pathlib.Path(tempfile.mkdtemp(prefix="skiff-storm.", dir=os.environ.get("SKIFF_TEST_SCRATCH")))
-SOCKET = WORK / "run/skiff.sock"
-CGROUP = os.environ.get("SKIFF_TEST_CGROUP", f"/skiff-storm-{os.getpid()}") + "/storm"
+scene = Storm("storm", "-l", "warning")
+skiff, note = scene.skiff, scene.note
 POINTS = [
     "store.workshop", "store.built", "store.layer", "store.placed", "store.synced", "store.recorded", "remove.recorded",
     "remove.discarding", "remove.discarded",
@@ -23,66 +23,33 @@ POINTS = [
 if REGISTRY:
     POINTS += ["pull.recorded", "pull.receiving", "pull.unpacked", "pull.fetched", "pull.placed", "pull.stored", "push.layer", "push.layers",
                "push.manifest"]
+registry = None
 if REGISTRY == "faulty":
     import faulty_registry
     registry = faulty_registry.Registry()
     REGISTRY = registry.name
     registry.plan({"on": "GET .*/blobs/", "cut": 20_000, "chance": 0.2}, {"on": "(GET|PUT|PATCH) ", "status": 503, "chance": 0.05},
                   {"on": "(PUT|PATCH) .*/uploads/", "swallow": 10_000, "chance": 0.1}, {"on": "GET .*/blobs/", "stall": 30_000, "chance": 0.05})
-faults, counts = [], {}
-lock = threading.Lock()
-
-
-def note(fault):
-    with lock:
-        faults.append(fault)
-
-
-def skiff(*words, timeout=120, output=subprocess.PIPE):
-    try:
-        return subprocess.run([BIN / "skiff", "-H", f"unix://{SOCKET}", *map(str, words)], stdout=output, stderr=subprocess.PIPE,
-                              stdin=subprocess.DEVNULL, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        note(f"hangs: skiff {' '.join(map(str, words))}")
-        return subprocess.CompletedProcess(words, 124, b"", b"timeout")
+counts, interrupted = collections.Counter(), collections.Counter()
 
 
 def transfer(verb, name):
     """push or pull, by docker's client where there is one: it says by its status what became of it."""
     if not shutil.which("docker"):
         return skiff(verb, "-q", name)
-    try:
-        return subprocess.run(["docker", "-H", f"unix://{SOCKET}", verb, "-q", name], capture_output=True, stdin=subprocess.DEVNULL, timeout=120)
-    except subprocess.TimeoutExpired:
-        note(f"hangs: docker {verb} {name}")
-        return subprocess.CompletedProcess(verb, 124, b"", b"timeout")
-
-
-def engine(point=None):
-    environment = dict(os.environ)
-    if point:
-        environment["SKIFFD_CRASH_AT"] = point
-    with open(WORK / "skiffd.log", "ab") as log:
-        process = subprocess.Popen(
-            [BIN / "skiffd", "--data-root", WORK / "data", "--run-root", WORK / "run", "--cgroup-parent", CGROUP, "-l", "warning"],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
-    deadline = time.time() + 30
-    while skiff("version").returncode:
-        if process.poll() is not None and point:
-            return process  # it died where it was told to, while it started
-        if time.time() > deadline or process.poll() is not None:
-            sys.exit(f"storm: skiffd does not come up: {(WORK / 'skiffd.log').read_text()[-2000:]}")
-        time.sleep(0.01)
-    return process
+    return scene.run(["docker", "-H", f"unix://{scene.socket}", verb, "-q", name], 120)
 
 
 class Worker:
     """One user with names of its own: what it was told must be true afterwards."""
 
     def __init__(self, number):
-        self.number, self.chance, self.serial = number, random.Random(SEED * 31 + number), 0
+        self.number, self.chance, self.serial = number, random.Random(scene.seed * 31 + number), 0
         self.stored = set()  # reported stored and not removed since
-        self.folder = WORK / f"w{number}"
+        self.new = set()  # … since the last kill
+        self.pushed = {}  # reported pushed: name -> the image's id
+        self.doing = None  # the step that is under way
+        self.folder = scene.work / f"w{number}"
         self.folder.mkdir()
         self.halt = threading.Event()
 
@@ -94,7 +61,7 @@ class Worker:
         """A root with some files of its own, so that every image has a layer of its own."""
         path = self.folder / "root.tar"
         with tarfile.open(path, self.chance.choice(["w", "w:gz"])) as tar:
-            tar.add(WORK / "image", arcname=".")
+            tar.add(scene.work / "image", arcname=".")
             for index in range(self.chance.randrange(1, 30)):
                 file = self.folder / "data"
                 file.write_bytes(self.chance.randbytes(self.chance.randrange(0, 60000)))
@@ -104,19 +71,28 @@ class Worker:
     def run(self):
         while not self.halt.is_set():
             step = self.chance.choice(self.steps())
+            self.doing = step.__name__.strip("_")
             try:
                 done = step()
             except StopIteration:
                 continue
-            with lock:
-                key = step.__name__
-                counts[key] = counts.get(key, 0) + (1 if done else 0)
+            with scene.lock:
+                counts[self.doing] += bool(done)
             if not done:
                 time.sleep(0.005)
 
     def steps(self):
         steps = [self.import_, self.import_, self.tag, self.save, self.load, self.commit, self.remove, self.remove, self.prune, self.look]
         return steps + ([self.push, self.pull, self.pull] if REGISTRY else [])
+
+    def keep(self, name):
+        self.stored.add(name)
+        self.new.add(name)
+        return True
+
+    def forget(self, name):
+        self.stored.discard(name)
+        self.new.discard(name)
 
     def any(self):
         if not self.stored:
@@ -127,15 +103,13 @@ class Worker:
         name = self.name()
         if skiff("import", self.tar(), name).returncode:
             return False
-        self.stored.add(name)
-        return True
+        return self.keep(name)
 
     def tag(self):
         image, name = self.any(), self.name()
         if skiff("tag", image, name).returncode:
             return False
-        self.stored.add(name)
-        return True
+        return self.keep(name)
 
     def save(self):
         image = self.any()
@@ -152,8 +126,7 @@ class Worker:
             raise StopIteration
         if skiff("load", "-i", self.folder / "saved.tar").returncode:
             return False
-        self.stored.add((self.folder / "saved.name").read_text())
-        return True
+        return self.keep((self.folder / "saved.name").read_text())
 
     def commit(self):
         image, name = self.any(), self.name()
@@ -163,7 +136,7 @@ class Worker:
             return False
         done = skiff("commit", container, name).returncode == 0
         if done:
-            self.stored.add(name)
+            self.keep(name)
         skiff("rm", "-f", container)
         return done
 
@@ -172,7 +145,7 @@ class Worker:
         if len(self.stored) < 3:
             raise StopIteration
         # From here on it may be there or not.
-        self.stored.discard(image)
+        self.forget(image)
         return skiff("rmi", "-f", image).returncode == 0
 
     def prune(self):
@@ -184,131 +157,147 @@ class Worker:
     def push(self):
         image = self.any()
         name = f"{REGISTRY}/{image}"
-        if skiff("tag", image, name).returncode or transfer("push", name).returncode:
+        self.pushed.pop(name, None)  # from here on it may be there or not
+        if skiff("tag", image, name).returncode:
             return False
-        with open(self.folder / "pushed", "a") as file:
-            file.write(name + "\n")
+        identity = skiff("inspect", "-f", "{{.Id}}", name).stdout.strip()
+        if transfer("push", name).returncode or not identity:
+            return False
+        self.pushed[name] = identity
         return True
 
     def pull(self):
-        pushed = self.folder / "pushed"
-        if not pushed.exists():
+        if not self.pushed:
             raise StopIteration
-        name = self.chance.choice(pushed.read_text().split())
-        self.stored.discard(name)
+        name = self.chance.choice(sorted(self.pushed))
+        self.forget(name)
         skiff("rmi", "-f", name)
-        if transfer("pull", name).returncode:
-            return False
-        self.stored.add(name)
-        return True
+        return transfer("pull", name).returncode == 0 and self.keep(name)
+
+
+def check_pushed(worker, label):
+    """Whatever the engine's end, a push that was reported is whole."""
+    for name, identity in worker.pushed.items():
+        repository, tag = name[len(REGISTRY) + 1:].rsplit(":", 1)
+        held = registry.manifests.get(repository, {}).get(tag)
+        if not held:
+            note(f"{label}: {name} was reported pushed and is not in the registry")
+            continue
+        document = json.loads(held[1])
+        if document["config"]["digest"] != identity:
+            note(f"{label}: {name} in the registry is {document['config']['digest']}, not {identity}")
+        for part in document["layers"] + [document["config"]]:
+            data = registry.blobs.get(part["digest"])
+            if data is None or len(data) != part["size"] or made_images.digest(data) != part["digest"]:
+                note(f"{label}: {name} in the registry: {part['digest']} is damaged or missing")
 
 
 def verify(workers, label):
     """What must hold whenever an engine is up and nobody works."""
     for _ in range(300):
-        answer = skiff("system", "df", "-v")
-        if b"Being removed         0" in answer.stdout:
+        if "Being removed         0" in skiff("system", "df", "-v").stdout:
             break
         time.sleep(0.02)
     usage = skiff("system", "df")
-    line = [line.split() for line in usage.stdout.decode().splitlines() if line.startswith("Unaccounted")]
+    line = [line.split() for line in usage.stdout.splitlines() if line.startswith("Unaccounted")]
     if not line or line[0][1] != "0":
-        note(f"{label}: unaccounted: {skiff('system', 'df', '-v').stdout.decode()[-1500:]} {usage.stderr.decode()}")
+        note(f"{label}: unaccounted: {skiff('system', 'df', '-v').stdout[-1500:]} {usage.stderr}")
     check = skiff("system", "check", "-q")
     if check.returncode:
-        note(f"{label}: system check: {check.stdout.decode()[-1500:]} {check.stderr.decode()}")
-    if [entry.name for entry in (WORK / "data/tmp").iterdir()]:
-        note(f"{label}: left in tmp: {[entry.name for entry in (WORK / 'data/tmp').iterdir()]}")
-    names = set(skiff("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.decode().split())
+        note(f"{label}: system check: {check.stdout[-1500:]} {check.stderr}")
+    rest = [entry.name for entry in (scene.work / "data/tmp").iterdir()]
+    if rest:
+        note(f"{label}: left in tmp: {rest}")
+    names = set(skiff("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split())
     for worker in workers:
-        for image in sorted(worker.stored):
-            if image not in names:
-                note(f"{label}: {image} was reported stored and is gone")
-        for image in worker.chance.sample(sorted(worker.stored), min(2, len(worker.stored))):
+        for image in sorted(worker.stored - names):
+            note(f"{label}: {image} was reported stored and is gone")
+        older = sorted(worker.stored - worker.new)
+        for image in sorted(worker.new & names) + worker.chance.sample(older, min(2, len(older))):
             answer = skiff("run", "--rm", "--network", "none", image, "true")
             if answer.returncode:
-                note(f"{label}: {image} does not run: {answer.stderr.decode().strip()}")
+                note(f"{label}: {image} does not run: {answer.stderr.strip()}")
+        worker.new = set()
+        if registry:
+            check_pushed(worker, label)
+
+
+def strike(workers, point, chance):
+    """Lets the workers work until the engine dies: at a named place, if somebody gets there, or at any moment."""
+    scene.start(point)
+    for worker in workers:
+        worker.halt.clear()
+    threads = [threading.Thread(target=worker.run) for worker in workers]
+    for thread in threads:
+        thread.start()
+    died = None
+    if point:
+        try:
+            scene.process.wait(chance.uniform(1.0, 3.0))
+            died = point
+        except subprocess.TimeoutExpired:
+            pass
+    else:
+        time.sleep(chance.uniform(0.02, 1.5))
+    if not died:
+        interrupted.update(worker.doing for worker in workers if worker.doing)
+    for worker in workers:
+        worker.halt.set()
+    scene.end()
+    for thread in threads:
+        thread.join()
+    return died
+
+
+def thin_out(workers):
+    """Images pile up otherwise."""
+    scene.start()
+    for worker in workers:
+        for image in sorted(worker.stored)[4:]:
+            worker.forget(image)
+            skiff("rmi", "-f", image)
+    for image in skiff("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split():
+        if not any(image in worker.stored for worker in workers):
+            skiff("rmi", "-f", image)
+    scene.end(signal.SIGTERM)
+
+
+def left():
+    return [str(entry.relative_to(scene.work)) for folder in ("layers", "blobs/sha256", "tmp", "containers")
+            if (scene.work / "data" / folder).exists() for entry in (scene.work / "data" / folder).iterdir()]
 
 
 def main():
-    print(f"storm: {KILLS} kills, seed {SEED}", flush=True)
-    chance = random.Random(SEED)
-    (WORK / "image/bin").mkdir(parents=True)
-    shutil.copy("/bin/busybox", WORK / "image/bin/busybox")
-    for name in ("sh", "true"):
-        os.symlink("busybox", WORK / "image/bin" / name)
+    print(f"storm: {KILLS} kills{'' if SECONDS == float('inf') else f', at most {SECONDS:.0f} s'}, seed {scene.seed}", flush=True)
+    chance = random.Random(scene.seed)
+    scene.root("sh", "true")
     workers = [Worker(number) for number in range(3)]
-    reached = {}
-    try:
-        for turn in range(KILLS):
-            point = chance.choice(POINTS) if turn % 2 else None
-            process = engine(point)
-            for worker in workers:
-                worker.halt.clear()
-            threads = [threading.Thread(target=worker.run) for worker in workers]
-            for thread in threads:
-                thread.start()
-            if point:
-                try:
-                    process.wait(chance.uniform(1.0, 3.0))
-                    reached[point] = reached.get(point, 0) + 1
-                except subprocess.TimeoutExpired:
-                    pass
-            else:
-                time.sleep(chance.uniform(0.02, 1.5))
-            for worker in workers:
-                worker.halt.set()
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            for thread in threads:
-                thread.join()
-            process = engine()
-            verify(workers, f"kill {turn + 1} ({point or 'at random'})")
-            process.send_signal(signal.SIGKILL if chance.random() < 0.5 else signal.SIGTERM)
-            process.wait()
-            if faults:
-                break
-            # Images pile up otherwise
-            if turn % 20 == 19:
-                process = engine()
-                for worker in workers:
-                    for image in sorted(worker.stored)[4:]:
-                        worker.stored.discard(image)
-                        skiff("rmi", "-f", image)
-                process.send_signal(signal.SIGTERM)
-                process.wait()
-        process = engine()
-        everything = skiff("ps", "-aq").stdout.split()
-        if everything:
-            skiff("rm", "-f", *[word.decode() for word in everything])
-        skiff("image", "prune", "-af")
-        for _ in range(200):
-            left = [str(entry.relative_to(WORK)) for folder in ("layers", "blobs/sha256", "tmp", "containers")
-                    for entry in (WORK / "data" / folder).iterdir()]
-            if not left:
-                break
-            time.sleep(0.05)
-        if left and not faults:
-            faults.append(f"left after everything was removed: {left[:20]}")
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            process.wait(20)
-        for mount in pathlib.Path("/sys/fs/cgroup").iterdir():
-            try:
-                (mount / CGROUP[1:]).rmdir()
-            except OSError:
-                pass  # not in this hierarchy
-    print("storm:", ", ".join(f"{value} × {key.strip('_')}" for key, value in sorted(counts.items())))
-    print("storm: died at", ", ".join(f"{key} {value} ×" for key, value in sorted(reached.items())) or "no named place")
-    for fault in faults:
-        print("storm: FAULT:", fault)
-    if faults:
-        print(f"storm: kept {WORK}; seed {SEED}")
-        return 1
-    shutil.rmtree(WORK, ignore_errors=True)
-    print("storm: everything sound, everything accounted for, nothing left")
-    return 0
+    reached, kills, deadline = collections.Counter(), 0, time.time() + SECONDS
+    while kills < KILLS and time.time() < deadline and not scene.faults:
+        point = chance.choice(POINTS) if kills % 2 else None
+        died = strike(workers, point, chance)
+        kills += 1
+        if died:
+            reached[died] += 1
+        scene.start()
+        verify(workers, f"kill {kills} ({died or 'at random'})")
+        scene.end(signal.SIGKILL if chance.random() < 0.5 else signal.SIGTERM)
+        if kills % 20 == 0:
+            thin_out(workers)
+            print(f"storm: {kills} kills", flush=True)
+    scene.start()
+    scene.remove_containers()
+    skiff("image", "prune", "-af")
+    if not scene.faults:
+        scene.await_nothing(left)
+    told = lambda things: ", ".join(f"{value} × {key}" for key, value in sorted(things.items())) or "none"
+    return scene.finish(f"{kills} kills; done: {told(counts)}", f"died at a named place: {told(reached)}",
+                        f"died at any moment, during: {told(interrupted)}")
 
 
-sys.exit(main())
+try:
+    sys.exit(main())
+finally:
+    if scene.process and scene.process.poll() is None:
+        scene.process.kill()
+        scene.process.wait()

@@ -1,6 +1,6 @@
 """skiff registry serve as its clients see it: registry_server.py BINARIES PART…  Prints what is wrong; exit status 1 then.
 
-Everything happens on loopback and in a scratch folder of its own. Parts: clients, tls, mirror, limits, storm. SECONDS lengthens the storm.
+Everything happens on loopback and in a scratch folder of its own. Parts: clients, tls, mirror, limits, storm. REGISTRY_SECONDS (12) lengthens the storm.
 """
 import hashlib, http.client, http.server, json, os, pathlib, random, re, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time
 
@@ -330,7 +330,7 @@ def limits():
 
 def storm():
     """SIGKILL at any moment of pushes, deletions and collections: what was acknowledged is there, what is there is accounted for."""
-    seconds = float(os.environ.get("SECONDS", "12"))
+    seconds = float(os.environ.get("REGISTRY_SECONDS", "12"))
     server = Server("storm", "--delete", "--grace", "1s", "--upload-ttl", "2s", "--delete-untagged", "--quiet")
     lock, stopping = threading.Lock(), threading.Event()
     tags, acknowledged, kills = {}, 0, 0
