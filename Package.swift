@@ -97,16 +97,22 @@ let package = Package(
         // Tests: unprivileged, one target per room; what needs root is in Integration
         .target(
             name: "TestSupport", path: "Tests/Support",
-            exclude: ["faulty_registry.py", "leak-check.py", "made_images.py", "soak.py", "storage_storm.py", "storm_scene.py", "without.py"],
+            exclude: [
+                "faulty_registry.py", "leak-check.py", "made_images.py", "soak.py", "storage_storm.py", "storm_scene.py",
+                "without.py",
+            ],
             swiftSettings: strict),
         tests("HouseTests", []),
         tests(
             "Integration",
             ["TestSupport", "Images", "Archive", "Linux", "Logs", "Runtime", "Networks", "State", "JSON", "Model"],
             exclude: [
-                "Networks/lab.py", "Networks/flood.py", "Networks/matrix.py", "Networks/cast.py", "Networks/books.py", "Networks/storm.py",
-                "Networks/streams.py", "CLI/engine.py", "CLI/engine_death.py", "CLI/terminal.py", "CLI/recorder.py", "CLI/compare_create.py",
+                "Networks/lab.py", "Networks/flood.py", "Networks/matrix.py", "Networks/cast.py", "Networks/books.py",
+                "Networks/storm.py",
+                "Networks/streams.py", "CLI/engine.py", "CLI/engine_death.py", "CLI/terminal.py", "CLI/recorder.py",
+                "CLI/compare_create.py",
                 "Registry/registry_server.py", "Registry/scene.py", "Registry/pull_faults.py", "Registry/transfers.py",
+                "Registry/live_registries.py",
                 "Registry/transfer_kills.py",
             ]),
         tests("ClientTests", ["Client", "Linux", "JSON", "Model"]),

@@ -60,9 +60,11 @@ def make_certificates(folder, names):
 
 
 class Registry:
-    """One listener. Several can share their contents (`like`). `tls` is True, or a folder made by make_certificates."""
+    """One listener. Several can share their contents (`like`). `tls` is True, or a folder made by make_certificates; with `clients` those
+    must show a certificate of the same authority."""
 
-    def __init__(self, address="127.0.0.1", port=0, tls=None, auth=None, users=None, like=None, read_only=False, realm=None):
+    def __init__(self, address="127.0.0.1", port=0, tls=None, auth=None, users=None, like=None, read_only=False, realm=None,
+                 clients=False):
         self.blobs = like.blobs if like else {}
         self.manifests = like.manifests if like else {}      # repository -> {tag or digest: (media type, bytes)}
         self.repository_blobs = like.repository_blobs if like else {}      # repository -> digests
@@ -80,6 +82,9 @@ class Registry:
         if tls:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(os.path.join(tls, "server.crt"), os.path.join(tls, "server.key"))
+            if clients:
+                self.context.load_verify_locations(os.path.join(tls, "ca.crt"))
+                self.context.verify_mode = ssl.CERT_REQUIRED
         registry = self
 
         class Server(socketserver.ThreadingTCPServer):

@@ -121,6 +121,8 @@ final class RegistryBlob: ByteSource {
     private let cancellation: WireCancellation
     private var position: Int64
     private var answer: HTTPAnswer?
+    /// Where the answer comes from, when that is a mirror.
+    private var mirror: RegistryEndpoint?
     private var patience: Patience
     private var since: Int64 = 0
     /// Bytes that came, and nanoseconds that were waited for them, since the speed was last looked at.
@@ -158,6 +160,12 @@ final class RegistryBlob: ByteSource {
                 return count
             } catch {
                 answer = nil
+                if let mirror, !isCancelled(error) {
+                    // The next one, or the registry itself, has the rest.
+                    session.giveUp(mirror)
+                    self.mirror = nil
+                    continue
+                }
                 do { try patience.wait(after: error) } catch {
                     throw RegistryFaults.fault(error, "layer \(descriptor.digest) of \(session.domain)/\(session.repository)")
                 }
@@ -201,10 +209,15 @@ final class RegistryBlob: ByteSource {
         var request = RegistryRequest("GET", "\(session.repository)/blobs/\(descriptor.digest)")
         if position > 0 { request.fields["Range"] = "bytes=\(position)-\(descriptor.size - 1)" }
         let wanted = request
+        mirror = nil
         return try session.withEndpoints { endpoint in
-            try checked(try session.send(wanted, endpoint, cancellation))
+            let answer = try checked(try session.send(wanted, endpoint, cancellation))
+            mirror = endpoint.isMirror ? endpoint : nil
+            return answer
         }
     }
+
+    private func isCancelled(_ error: any Error) -> Bool { (error as? WireFault)?.kind == .cancelled }
 
     /// A layer that its maker does not allow registries to keep: from where the manifest says, without any credential.
     private func openForeign() throws -> HTTPAnswer {

@@ -101,10 +101,16 @@ public final class RegistrySession: Sendable {
                 guard !isLast, endpoint.isMirror || isAbsent(error, index) else { throw error }
                 // Without TLS on the same port nothing else is heard than that it is no TLS: the first words count then.
                 failure = error
-                if !endpoint.isMirror || isAbsent(error, index) { memory.update { _ = $0.dead.insert(index) } }
+                if !endpoint.isMirror || error is WireFault { memory.update { _ = $0.dead.insert(index) } }
             }
         }
         throw failure ?? Fault(.unavailable, "no endpoint of the registry \(domain) answers")
+    }
+
+    /// An endpoint that broke off in the midst of a content is not asked again.
+    func giveUp(_ endpoint: RegistryEndpoint) {
+        guard let index = endpoints.firstIndex(of: endpoint) else { return }
+        memory.update { _ = $0.dead.insert(index) }
     }
 
     private func isAbsent(_ error: any Error, _ index: Int) -> Bool {
@@ -202,8 +208,10 @@ public final class RegistrySession: Sendable {
         var patience = Patience(settings, cancellation)
         while true {
             do { return try body() } catch {
+                // There is somebody else to ask.
+                if let endpoint, endpoint.isMirror { throw error }
                 // A first contact that fails is told at once: a wrong name should not take a minute.
-                if let endpoint, let fault = error as? WireFault, fault.kind != .timedOut || endpoint.isMirror {
+                if let endpoint, let fault = error as? WireFault, fault.kind != .timedOut {
                     let known = endpoints.firstIndex(of: endpoint).map { index in memory.update { $0.answered.contains(index) }
                     }
                     if known != true { throw error }

@@ -240,7 +240,8 @@ import Testing
     @Test func aShortStormOfKills() throws {
         let script = String(#filePath.dropLast("Integration/Images/StorageTests.swift".count)) + "Support/storage_storm.py"
         let storm = run(
-            ["/usr/bin/python3", script], environment: ["PYTHONDONTWRITEBYTECODE": "1", "STORM_KILLS": "8", "STORM_REGISTRY": "faulty"], timeout: 300)
+            ["/usr/bin/python3", script],
+            environment: ["PYTHONDONTWRITEBYTECODE": "1", "STORM_KILLS": "8", "STORM_REGISTRY": "faulty"], timeout: 300)
         #expect(storm.status == 0, "\(storm.output)\n\(storm.error)")
     }
 }

@@ -7,9 +7,10 @@ import Testing
     /// - `pull_faults.py`: whatever a registry does, a pull ends in time, in success or in one line.
     /// - `transfers.py`: pulls side by side, cancelled, resumed, refused; pushes to a registry that misbehaves.
     /// - `transfer_kills.py`: SIGKILL at every step of a transfer; full disks.
+    /// - `live_registries.py`: certificates, logins, tokens, mirrors, proxies and uploads with docker-registry and our own server.
     @Test func `Transfers survive registries, disks and kills`() throws {
         let folder = String(#filePath.dropLast("PullFaultTests.swift".count))
-        let names = ["pull_faults.py", "transfers.py", "transfer_kills.py"]
+        let names = ["pull_faults.py", "transfers.py", "transfer_kills.py", "live_registries.py"]
         let scripts = try names.map { name in
             try RunningProcess(["python3", folder + name, binaries], environment: ["PYTHONDONTWRITEBYTECODE": "1"])
         }

@@ -130,14 +130,14 @@ class Engine:
         """The client; `SKIFF_TEST_CLIENT=docker` transfers images with docker's."""
         program = os.environ.get("SKIFF_TEST_CLIENT", "skiff") if words[0] in ("pull", "push") else "skiff"
         start = [program if program == "docker" else self.binaries + "/skiff", "-H", "unix://" + self.socket]
-        return subprocess.Popen([*start, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                env=self.environment, **options)
+        options.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.Popen([*start, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment, **options)
 
-    def skiff(self, *words, timeout=60):
+    def skiff(self, *words, timeout=60, input=None):
         begun = time.monotonic()
-        process = self.popen(*words)
+        process = self.popen(*words, **({"stdin": subprocess.PIPE} if input else {}))
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(input, timeout=timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
