@@ -108,9 +108,8 @@ let package = Package(
             ["TestSupport", "Images", "Archive", "Linux", "Logs", "Runtime", "Networks", "State", "JSON", "Model"],
             exclude: [
                 "Networks/lab.py", "Networks/flood.py", "Networks/matrix.py", "Networks/cast.py", "Networks/books.py",
-                "Networks/storm.py",
-                "Networks/streams.py", "CLI/engine.py", "CLI/engine_death.py", "CLI/terminal.py", "CLI/recorder.py",
-                "CLI/compare_create.py",
+                "Networks/storm.py", "Networks/streams.py", "Networks/policy.py", "Networks/hostile.py",
+                "CLI/engine.py", "CLI/engine_death.py", "CLI/terminal.py", "CLI/recorder.py", "CLI/compare_create.py",
                 "Registry/registry_server.py", "Registry/scene.py", "Registry/pull_faults.py", "Registry/transfers.py",
                 "Registry/live_registries.py",
                 "Registry/transfer_kills.py",

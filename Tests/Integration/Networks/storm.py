@@ -7,8 +7,8 @@ import lab
 class Changes:
     """`engine.skiff` is asked for one change after another; `strict`: none may fail, else the engine may be dead meanwhile."""
 
-    def __init__(self, engine, seed, name="churn", strict=True):
-        self.engine, self.random, self.name, self.strict = engine, random.Random(seed), name, strict
+    def __init__(self, engine, seed, name="churn", number=0, strict=True):
+        self.engine, self.random, self.name, self.number, self.strict = engine, random.Random(seed), name, number, strict
         self.seed, self.serial, self.done, self.faults = seed, 0, 0, []
         self.containers, self.networks = {}, []
 
@@ -27,17 +27,19 @@ class Changes:
             self.serial += 1
             name = f"{self.name}-net{self.serial}"
             if len(self.networks) < 4:
-                if self.ask("network", "create", name) or not self.strict:
+                # Fourteen addresses: were one lost with each change, there would soon be none.
+                subnet = f"10.{88 + self.number}.{self.serial % 256}.0/28"
+                if self.ask("network", "create", "--subnet", subnet, name) or not self.strict:
                     self.networks.append(name)
             else:
                 self.remove_network()
-        elif choice < 0.5 or not self.containers:
+        elif len(self.containers) < 10 and choice < 0.5 or not self.containers:
             self.serial += 1
             name = f"{self.name}-{self.serial}"
             network = self.random.choice(self.networks + ["bridge"])
             words = ["run", "-d", "--name", name] + (["--network", network] if network != "bridge" else [])
             if self.random.random() < 0.4:
-                words += ["-p", str(20000 + self.serial) + ":80"]
+                words += ["-p", str(20000 + 2000 * self.number + self.serial % 2000) + ":80"]
             if self.ask(*words, "box", "sleep", "100000") or not self.strict:
                 self.containers[name] = {network}
         elif choice < 0.65:
@@ -81,7 +83,7 @@ class Changes:
 def kills(engine, seed, count, clients=2):
     """SIGKILL of the engine at random moments while clients change networks. Answers (changes, faults)."""
     chance, stopping = random.Random(seed), threading.Event()
-    changes = [Changes(engine, seed + number, f"storm{number}", strict=False) for number in range(clients)]
+    changes = [Changes(engine, seed + number, f"storm{number}", number + 1, strict=False) for number in range(clients)]
 
     def work(each):
         while not stopping.is_set():
