@@ -6,15 +6,20 @@ extension SandboxService {
     /// Success means that the record survives a power cut.
     /// - Throws: `conflict` when the name is taken.
     public func createConfiguration(_ spec: NetworkSpec, by caller: Caller) async throws -> NetworkRecord {
-        var record = NetworkRecord(
+        var made = NetworkRecord(
             id: .random(), name: spec.name, owner: caller.owner, created: Timestamp(nanoseconds: Clock.realtime), driver: .null)
-        record.configuration = NetworkConfiguration(enablesIPv4: spec.enablesIPv4, enablesIPv6: spec.enablesIPv6)
-        record.ipv4 = spec.ranges.filter { $0.subnet.v4 != nil }
-        record.ipv6 = spec.ranges.filter { $0.subnet.v6 != nil }
-        record.options = spec.options
-        record.ipamOptions = spec.ipamOptions
-        record.labels = spec.labels
-        try networks.insert(record)
+        made.configuration = NetworkConfiguration(enablesIPv4: spec.enablesIPv4, enablesIPv6: spec.enablesIPv6)
+        made.ipv4 = spec.ranges.filter { $0.subnet.v4 != nil }
+        made.ipv6 = spec.ranges.filter { $0.subnet.v6 != nil }
+        made.options = spec.options
+        made.ipamOptions = spec.ipamOptions
+        made.labels = spec.labels
+        let record = try networks.insert { [made] existing in
+            if existing.contains(where: { $0.name == made.name }) {
+                throw Fault(.conflict, "network with name \(made.name) already exists", subject: made.name)
+            }
+            return made
+        }
         do {
             try store.save(record)
             try await store.sync()
@@ -32,7 +37,7 @@ extension SandboxService {
             try store.delete(network: id)
             try await store.sync()
         } catch {
-            try? networks.insert(record)
+            networks.insert(record)
             throw error
         }
     }

@@ -9,6 +9,7 @@ final class KernelThread: Sendable {
         case change(@Sendable () throws -> Firewall.Change, CheckedContinuation<Void, any Error>)
         case replace([PublishedPort], CheckedContinuation<Void, any Error>)
         case mend(@Sendable (Result<Bool, any Error>) -> Void)
+        case perform(@Sendable (NetlinkSocket?) -> Void)
         case statistics(String, CheckedContinuation<LinkStatistics?, Never>)
         case rediscover(ObjectID, Int32, NetworkRecord, CheckedContinuation<SandboxRecord?, Never>)
         case end(CheckedContinuation<Void, Never>)
@@ -36,6 +37,22 @@ final class KernelThread: Sendable {
     func replace(_ ports: [PublishedPort]) async throws {
         try await withCheckedThrowingContinuation { continuation in
             if !jobs.put(.replace(ports, continuation)) { continuation.resume(throwing: Self.closed) }
+        }
+    }
+
+    /// Runs `body` on the thread, in the host's network namespace, with a conversation about links.
+    func perform<T: Sendable>(_ body: @escaping @Sendable (NetlinkSocket) throws -> T) async throws -> T {
+        try await withCheckedThrowingContinuation { continuation in
+            let job = Job.perform { socket in
+                continuation.resume(
+                    with: Result {
+                        guard let socket else {
+                            throw Fault(.system, "no netlink socket could be made when the engine started")
+                        }
+                        return try body(socket)
+                    })
+            }
+            if !jobs.put(job) { continuation.resume(throwing: Self.closed) }
         }
     }
 
@@ -88,6 +105,7 @@ final class KernelThread: Sendable {
             case .replace(let ports, let continuation):
                 continuation.resume(with: Result { try firewall?.replace(ports) })
             case .mend(let told): told(Result { try firewall?.mend() ?? false })
+            case .perform(let body): body(route)
             case .statistics(let link, let continuation):
                 continuation.resume(returning: try? route?.link(named: link)?.statistics)
             case .rediscover(let id, let pid, let network, let continuation):

@@ -5,18 +5,26 @@ import Synchronization
 
 /// The networks that there are. Reading costs no system call; what changes them is in `SandboxService`, which has the drivers.
 public final class NetworkDirectory: Sendable {
-    private let content: Mutex<[ObjectID: NetworkRecord]>
-
-    init(_ records: [NetworkRecord]) {
-        content = Mutex(Dictionary(records.map { ($0.id, $0) }) { _, last in last })
+    private struct Entry {
+        var record: NetworkRecord
+        /// Nil while it is being made, for networks without links (host, none), and where the links could not be made.
+        var stand: NetworkStand?
+        /// Why the links are not there.
+        var obstacle: Fault?
     }
 
+    private let content = Mutex<[ObjectID: Entry]>([:])
+
+    init() {}
+
     /// By name.
-    public var all: [NetworkRecord] { content.withLock { $0.values.sorted { $0.name < $1.name } } }
+    public var all: [NetworkRecord] { content.withLock { $0.values.map(\.record).sorted { $0.name < $1.name } } }
 
-    public subscript(_ id: ObjectID) -> NetworkRecord? { content.withLock { $0[id] } }
+    public subscript(_ id: ObjectID) -> NetworkRecord? { content.withLock { $0[id]?.record } }
 
-    public func named(_ name: String) -> NetworkRecord? { content.withLock { $0.values.first { $0.name == name } } }
+    public func named(_ name: String) -> NetworkRecord? {
+        content.withLock { $0.values.first { $0.record.name == name }?.record }
+    }
 
     /// A full id, a name, or the beginning of one id, in docker's order.
     /// - Throws: `notFound` (`network x not found`), `invalid` where several ids begin so.
@@ -32,23 +40,44 @@ public final class NetworkDirectory: Sendable {
         return record
     }
 
-    /// Enters a record whose name and addresses nobody else has.
-    /// - Throws: `conflict` in docker's words.
-    func insert(_ record: NetworkRecord) throws {
-        try content.withLock { records in
-            if records.values.contains(where: { $0.name == record.name && $0.id != record.id }) {
-                throw Fault(.conflict, "network with name \(record.name) already exists", subject: record.name)
-            }
-            records[record.id] = record
+    /// The network for a new endpoint, which cannot be removed until `leave`.
+    func enter(_ id: ObjectID) throws -> NetworkStand {
+        let entry = content.withLock { $0[id] }
+        guard let entry else { throw Fault(.notFound, "network \(id) not found", subject: id.text) }
+        guard let stand = entry.stand else {
+            throw entry.obstacle
+                ?? Fault(.unavailable, "network \(entry.record.name) is not ready", subject: entry.record.name)
+        }
+        try stand.enter()
+        return stand
+    }
+
+    func stand(_ id: ObjectID) -> NetworkStand? { content.withLock { $0[id]?.stand } }
+
+    /// Enters what `plan` makes of the records that there are: nobody else gets the name or addresses meanwhile.
+    func insert(_ plan: ([NetworkRecord]) throws -> NetworkRecord) throws -> NetworkRecord {
+        try content.withLock { entries in
+            let record = try plan(entries.values.map(\.record))
+            entries[record.id] = Entry(record: record)
+            return record
         }
     }
 
+    func insert(_ record: NetworkRecord, _ stand: NetworkStand? = nil, obstacle: Fault? = nil) {
+        content.withLock { $0[record.id] = Entry(record: record, stand: stand, obstacle: obstacle) }
+    }
+
+    func setStand(_ stand: NetworkStand) { content.withLock { $0[stand.id]?.stand = stand } }
+
     @discardableResult
-    func remove(_ id: ObjectID) -> NetworkRecord? { content.withLock { $0.removeValue(forKey: id) } }
+    func remove(_ id: ObjectID) -> NetworkRecord? { content.withLock { $0.removeValue(forKey: id)?.record } }
+
+    /// Addresses in use.
+    public func usedAddresses(_ id: ObjectID) -> (ipv4: Int, ipv6: Int) { stand(id)?.usedAddresses ?? (0, 0) }
 }
 
 extension NetworkRecord {
-    /// The two networks that are no networks, with the ids that today's engine shows.
+    /// The two networks that are no networks, with the ids that earlier engines show.
     static let predefined: [NetworkRecord] = {
         let ids = [
             "host": "6861736b6966662d686f73742d6e6574776f726b2d2d2d2d2d2d2d2d2d2d2d31",
@@ -65,11 +94,11 @@ extension NetworkRecord {
     /// An address of the network as an interface has it.
     func interface(_ address: IPv4Address) -> InterfaceIPv4? {
         guard let range = ipv4.first(where: { $0.subnet.contains(.v4(address)) }) else { return nil }
-        return InterfaceIPv4(address: address, prefix: range.subnet.prefix, gateway: isInternal ? nil : range.gateway?.v4)
+        return InterfaceIPv4(address: address, prefix: range.subnet.prefix, gateway: wayOut(range.gateway?.v4))
     }
 
     func interface(_ address: IPv6Address) -> InterfaceIPv6? {
         guard let range = ipv6.first(where: { $0.subnet.contains(.v6(address)) }) else { return nil }
-        return InterfaceIPv6(address: address, prefix: range.subnet.prefix, gateway: isInternal ? nil : range.gateway?.v6)
+        return InterfaceIPv6(address: address, prefix: range.subnet.prefix, gateway: wayOut6(range.gateway?.v6))
     }
 }

@@ -3,7 +3,7 @@ import Model
 import State
 import Synchronization
 
-/// Sandboxes on the default bridge: made ahead, handed out, published, and forgotten.
+/// Networks and the sandboxes on them: made ahead, handed out, published, connected, and forgotten.
 ///
 /// Every method may be called from any task; kernel conversations happen on the service's own threads, in the network
 /// namespace of the thread that made the service.
@@ -11,20 +11,21 @@ public final class SandboxService: Sendable {
     public let configuration: NetworksConfiguration
     /// The default network (docker's `bridge`).
     public let network: NetworkRecord
-    public let networks: NetworkDirectory
-    /// The MTU that containers get.
+    public let networks = NetworkDirectory()
+    /// The MTU that containers of the default network get.
     public let mtu: UInt32
     /// Nil where ports can be published and addresses translated; otherwise why not.
     public let firewallObstacle: String?
 
     let store: any NetworkStore
-    private let pool: SandboxPool
-    private let kernel: KernelThread
+    let pool: SandboxPool
+    let kernel: KernelThread
+    let registry = SharedRegistry()
+    let warn: @Sendable (String) -> Void
     /// Nil without a firewall of ours, or where the kernel does not tell of changes.
     private let watch: FirewallWatch?
-    private let registry = SharedRegistry()
 
-    /// Makes or finds bridge, sysctls, addresses and table. Call `restore` next, before `acquire`: until then the pool stays
+    /// Makes or finds bridges, sysctls, addresses and table. Call `restore` next, before `acquire`: until then the pool stays
     /// empty and the rules that an earlier engine left stay as they are.
     /// Warnings name what this machine lacks (read-only sysctls, no nf_tables) and what was changed on it (ip_forward).
     public init(configuration: NetworksConfiguration, store: any NetworkStore, warn: @escaping @Sendable (String) -> Void)
@@ -32,21 +33,23 @@ public final class SandboxService: Sendable {
     {
         self.configuration = configuration
         self.store = store
-        let nameServers = ResolverFiles.hostNameServers()
-        let bridge = try Self.named("cannot set up bridge \(configuration.bridge)") {
-            try BridgeNetwork.ensure(configuration, store: store, nameServers: nameServers, warn: warn)
+        self.warn = warn
+        let directory = networks
+        let bridge: NetworkStand
+        do { bridge = try Self.raiseAll(configuration, store, directory, warn: warn) } catch let fault as KernelFault {
+            throw Fault(.system, "cannot set up bridge \(configuration.bridge)", cause: fault)
         }
         network = bridge.record
-        mtu = bridge.mtu
-        BridgeNetwork.enableForwarding(warn: warn)
+        mtu = bridge.standing.mtu
+        HostSettings.enableForwarding(warn: warn)
         let rules = FirewallRules(
             table: configuration.table,
-            networks: [bridge.record].compactMap { FirewallRules.Network($0) })
+            networks: directory.all.filter { directory.stand($0.id) != nil }.compactMap { FirewallRules.Network($0) })
         var obstacle: String?
         do {
             guard configuration.managesFirewall else { throw Fault(.unsupported, "switched off by the configuration") }
             let firewall = try Firewall(rules)
-            BridgeNetwork.enableLoopbackPublishing(configuration.bridge, warn: warn)
+            for bridge in rules.networks.map(\.bridge) { HostSettings.enableLoopbackPublishing(bridge, warn: warn) }
             if let obstacle = firewall.foreignObstacle() { warn(obstacle) }
             let port = firewall.port
             let thread = try KernelThread(firewall)
@@ -62,8 +65,39 @@ public final class SandboxService: Sendable {
             watch = nil
         }
         firewallObstacle = obstacle
-        networks = NetworkDirectory(try store.networks() + [bridge.record] + NetworkRecord.predefined)
         pool = try SandboxPool(bridge, configuration, warn: warn)
+    }
+
+    /// Enters all networks and makes or finds their links. A network of the user's own that cannot be is kept, with the reason
+    /// why nothing can be attached to it. Answers the default network.
+    private static func raiseAll(
+        _ configuration: NetworksConfiguration, _ store: any NetworkStore, _ networks: NetworkDirectory, warn: (String) -> Void
+    ) throws -> NetworkStand {
+        let socket = try NetlinkSocket(.route)
+        let record = try DefaultNetwork.record(
+            configuration, store, socket, nameServers: ResolverFiles.hostNameServers(), warn: warn)
+        let host = try HostLinks(socket, mtu: configuration.mtu, dump: true)
+        let driver = BridgeDriver()
+        let stand = NetworkStand(try driver.raise(record, host, warn: warn), driver)
+        networks.insert(record, stand)
+        for record in NetworkRecord.predefined { networks.insert(record) }
+        for record in try store.networks() where record.id != stand.id {
+            guard let driver = record.driver.driver else {
+                networks.insert(record)
+                continue
+            }
+            do {
+                networks.insert(record, NetworkStand(try driver.raise(record, host, warn: warn), driver))
+                HostSettings.prepare(record, host, warn: warn)
+            } catch {
+                warn("network \(record.name) cannot be set up: \(Fault(error))")
+                networks.insert(
+                    record,
+                    obstacle: Fault(
+                        .unavailable, "network \(record.name) could not be set up", subject: record.name, cause: error))
+            }
+        }
+        return stand
     }
 
     private static func tell(_ mended: Result<Bool, any Error>, table: String, warn: @Sendable (String) -> Void) {
@@ -76,8 +110,8 @@ public final class SandboxService: Sendable {
         }
     }
 
-    private static func named<T>(_ words: String, _ body: () throws -> T) throws -> T {
-        do { return try body() } catch let fault as KernelFault { throw Fault(.system, words, cause: fault) }
+    func named<T>(_ words: String, _ body: () async throws -> T) async throws -> T {
+        do { return try await body() } catch let fault as KernelFault { throw Fault(.system, words, cause: fault) }
     }
 
     /// Takes over the sandboxes of containers that live: their addresses are taken, their ports are published, in one
@@ -87,50 +121,74 @@ public final class SandboxService: Sendable {
             for record in records { registry.insert(record) }
             return registry.sandboxes.values.flatMap { $0.publishedPorts }
         }
-        pool.restore(records.flatMap(\.endpoints).compactMap(\.ipv4?.address))
+        for endpoint in records.flatMap(\.endpoints) { networks.stand(endpoint.network)?.restore(endpoint) }
         try await kernel.replace(ports)
         pool.fill()
     }
 
-    /// Success means: the namespace is ready (eth0 with address and default route, lo up), host ports are reserved and
+    /// Success means: the namespace is ready (interfaces with addresses and default route, lo up), host ports are reserved and
     /// published, and the id is known until `release`. A fault leaves nothing behind. An id that is known already gets a new
     /// sandbox; the old one's ports are unpublished.
     public func acquire(_ request: SandboxRequest) async throws -> SandboxLease {
         await release(request.id)
-        guard let wish = request.attachments.first else { return try await acquireBare(request) }
-        if let other = request.attachments.first(where: { $0.network != network.id }) {
-            throw Fault(
-                .unsupported, "networks of the user's own are not supported by this engine yet", subject: other.network.text)
-        }
-        let isSpecial = wish.ipv4 != nil || wish.mac != nil
-        let sandbox =
-            isSpecial ? try await pool.take(address: wish.ipv4, mac: wish.mac) : try await pool.take(.bridge)
-        guard let interface = sandbox.interface else { throw Fault(.system, "a bridged sandbox has no interface") }
-        var endpoint = EndpointRecord(id: .random(), network: network.id, networkName: network.name)
-        endpoint.interface = "eth0"
-        endpoint.ipv4 = network.interface(interface.address)
-        endpoint.mac = interface.mac
-        endpoint.hostInterface = interface.name
-        endpoint.aliases = wish.aliases
-        endpoint.dnsNames = wish.dnsNames
-        endpoint.gatewayPriority = wish.gatewayPriority
-        endpoint.sysctls = wish.sysctls
+        var draft = SandboxDraft()
         do {
-            let record = SandboxRecord(id: request.id, acquisition: .random(), endpoints: [endpoint])
+            let sandbox = try await assemble(request, &draft)
+            let record = SandboxRecord(id: request.id, acquisition: .random(), endpoints: draft.record)
             return try await publish(request, record, sandbox)
         } catch {
-            if isSpecial { pool.free(interface.address) } else { pool.giveBack(sandbox) }
+            for (endpoint, stand) in draft.endpoints { stand.free(endpoint) }
+            for stand in draft.entered { stand.leave() }
             throw error
         }
     }
 
-    private func acquireBare(_ request: SandboxRequest) async throws -> SandboxLease {
-        let sandbox = try await pool.take(.none)
-        var record = SandboxRecord(id: request.id, acquisition: .random())
-        if let none = networks.named("none") {
-            record.endpoints = [EndpointRecord(id: .random(), network: none.id, networkName: none.name)]
+    /// What an acquisition has taken so far.
+    private struct SandboxDraft {
+        var entered: [NetworkStand] = []
+        var endpoints: [(EndpointRecord, NetworkStand)] = []
+        /// Of the network without links.
+        var bare: EndpointRecord?
+
+        var record: [EndpointRecord] { bare.map { [$0] } ?? endpoints.map { $0.0 } }
+    }
+
+    private func assemble(_ request: SandboxRequest, _ draft: inout SandboxDraft) async throws -> PreparedSandbox {
+        guard let first = request.attachments.first else {
+            draft.bare = networks.named("none").map { EndpointRecord(id: .random(), network: $0.id, networkName: $0.name) }
+            return try await pool.take(.none)
         }
-        return try lease(record, sandbox, [])
+        for attachment in request.attachments { draft.entered.append(try networks.enter(attachment.network)) }
+        var sandbox: PreparedSandbox?
+        if first.network == network.id, first.isPlain {
+            sandbox = try await pool.take(.bridge)
+        } else if first.network == network.id, let address = first.ipv4, first.isPlain(but: address) {
+            sandbox = pool.takePrepared(address)
+        }
+        if var endpoint = sandbox?.endpoint {
+            endpoint.adopt(first)
+            draft.endpoints.append((endpoint, draft.entered[0]))
+        }
+        var further: [(EndpointRecord, NetworkStand)] = []
+        for (attachment, stand) in zip(request.attachments, draft.entered).dropFirst(draft.endpoints.count) {
+            var endpoint = try stand.endpoint(attachment)
+            if endpoint.interface.isEmpty {
+                let others = SandboxRecord(id: request.id, acquisition: request.id, endpoints: draft.record)
+                endpoint.interface = others.freeInterface(stand.record)
+            }
+            draft.endpoints.append((endpoint, stand))
+            further.append((endpoint, stand))
+        }
+        if further.isEmpty, let sandbox { return sandbox }
+        let base: PreparedSandbox
+        if let sandbox { base = sandbox } else { base = try await pool.take(.none) }
+        let route = SandboxMaker.DefaultRoute(
+            SandboxRecord(id: request.id, acquisition: request.id, endpoints: draft.record))
+        let links = further
+        try await named("cannot connect to network \(links[0].1.record.name)") { [pool] in
+            try await pool.visit { try $0.attach(links, to: base.namespace.raw, route: route) }
+        }
+        return base
     }
 
     /// A record of an earlier version names its networks only.
@@ -202,7 +260,11 @@ public final class SandboxService: Sendable {
             // A fault leaves elements that the next change, or the next start, removes with the table.
             try? await kernel.change { Firewall.Change(remove: record.publishedPorts) }
         }
-        for address in record.endpoints.compactMap(\.ipv4?.address) { pool.free(address) }
+        for endpoint in record.endpoints {
+            guard let stand = networks.stand(endpoint.network) else { continue }
+            stand.free(endpoint)
+            stand.leave()
+        }
     }
 
     /// The record of a sandbox in use.
@@ -232,11 +294,27 @@ public final class SandboxService: Sendable {
     }
 }
 
+extension AttachmentRequest {
+    /// Nothing is wished that a prepared sandbox does not have.
+    fileprivate var isPlain: Bool {
+        ipv4 == nil && ipv6 == nil && mac == nil && interface == nil && sysctls.isEmpty
+    }
+
+    fileprivate func isPlain(but address: IPv4Address) -> Bool {
+        var other = self
+        other.ipv4 = nil
+        return other.isPlain && (mac == nil || mac == MACAddress(of: address))
+    }
+}
+
 extension SandboxRecord {
     var publishedPorts: [PublishedPort] {
         bindings.compactMap { binding in
-            let endpoint = gatewayIPv4 ?? endpoints.first
-            guard let endpoint, let address = endpoint.ipv4?.address else { return nil }
+            // A port on an IPv6 address leads to the container's IPv6 where it has one.
+            if case .v6 = binding.hostAddress, let endpoint = gatewayIPv6, let address = endpoint.ipv6?.address {
+                return PublishedPort(binding: binding, target: .v6(address), network: endpoint.network)
+            }
+            guard let endpoint = gatewayIPv4 ?? primary, let address = endpoint.ipv4?.address else { return nil }
             return PublishedPort(binding: binding, target: .v4(address), network: endpoint.network)
         }
     }

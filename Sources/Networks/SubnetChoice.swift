@@ -37,6 +37,22 @@ package struct SubnetChoice {
         return nil
     }
 
+    /// The first subnet of a size within the pools that nothing uses.
+    package func first(of pools: [IPv4Subnet], size prefix: UInt8) -> IPv4Subnet? {
+        let taken = (routes + addresses).filter { $0.prefix > 0 } + hosts.map { IPv4Subnet($0, prefix: 32) }
+        for pool in pools where pool.prefix <= prefix {
+            let near = taken.filter { $0.overlaps(pool) }
+            var next = UInt64(pool.network.number)
+            while next <= UInt64(pool.broadcast.number) {
+                let candidate = IPv4Subnet(IPv4Address(number: UInt32(next)), prefix: prefix)
+                guard let obstacle = near.first(where: { $0.overlaps(candidate) }) else { return candidate }
+                let step = max(UInt64(obstacle.broadcast.number), UInt64(candidate.broadcast.number)) + 1
+                next = (step + candidate.count - 1) / candidate.count * candidate.count
+            }
+        }
+        return nil
+    }
+
     package func first(of pools: [IPv4Subnet]) throws -> IPv4Subnet {
         if let subnet = pools.first(where: { objection(to: $0) == nil }) { return subnet }
         throw Fault(

@@ -50,4 +50,41 @@ import Testing
         #expect(seen.count == 65_533)
         #expect(throws: Fault.self) { try pool.take() }
     }
+
+    @Test func aRangeBoundsWhatIsHandedOutButNotWhatIsWished() throws {
+        let subnet = try #require(IPv4Subnet("10.0.0.0/24"))
+        let aux = try #require(IPv4Address("10.0.0.17"))
+        var pool = AddressPool(
+            subnet: subnet, range: IPv4Subnet("10.0.0.16/30"), gateway: subnet.gateway, reserved: [aux])
+        #expect(try (0..<3).map { _ in try pool.take().description } == ["10.0.0.16", "10.0.0.18", "10.0.0.19"])
+        #expect(throws: Fault.self) { try pool.take() }
+        try pool.take(#require(IPv4Address("10.0.0.200")))
+        #expect(throws: Fault.self) { try pool.take(aux) }
+    }
+
+    @Test func anIPv6AddressHasItsCompanionsNumber() throws {
+        let subnet = try #require(IPv6Subnet("fd00::/64"))
+        var pool = AddressPool6(subnet: subnet, gateway: subnet.gateway)
+        #expect(try pool.take(number: 7).description == "fd00::7")
+        #expect(try pool.take(number: 7).description == "fd00::2")
+        #expect(try pool.take(number: 1).description == "fd00::3")
+        #expect(throws: Fault.self) { try pool.take(subnet.gateway) }
+    }
+
+    @Test func bothFamiliesAreTakenOrNone() throws {
+        var record = NetworkRecord(id: .random(), name: "n", created: Timestamp(nanoseconds: 0), driver: .null)
+        let four = try #require(IPSubnet("10.0.0.0/29"))
+        let six = try #require(IPSubnet("fd00::/64"))
+        record.ipv4 = [AddressRange(subnet: four, gateway: IPAddress("10.0.0.1"))]
+        record.ipv6 = [AddressRange(subnet: six, gateway: IPAddress("fd00::1"))]
+        var addresses = NetworkAddresses(record)
+        let taken = try addresses.take()
+        #expect(taken.ipv4?.address.description == "10.0.0.2")
+        #expect(taken.ipv6?.address.description == "fd00::2")
+        #expect(throws: Fault.self) { try addresses.take(IPv4Address("10.0.0.3"), IPv6Address("fd00::2")) }
+        #expect(addresses.usedCount == (1, 1))
+        addresses.free(taken)
+        #expect(addresses.usedCount == (0, 0))
+        #expect(throws: Fault.self) { try addresses.take(IPv4Address("10.0.1.3"), nil) }
+    }
 }

@@ -147,12 +147,14 @@ extension ContainerService {
         endpoint.aliases = wish.aliases
         endpoint.driverOpts = wish.driverOpts
         endpoint.gwPriority = wish.gwPriority ?? 0
+        // The unspecified one stands for the link itself.
+        func shown(_ gateway: IPAddress?) -> String { gateway.flatMap { $0.isUnspecified ? nil : $0.description } ?? "" }
         endpoint.networkID = network?.text ?? ""
         endpoint.endpointID = attached?.id.text ?? ""
-        endpoint.gateway = attached?.ipv4?.gateway?.description ?? ""
+        endpoint.gateway = shown((attached?.ipv4?.gateway).map { .v4($0) })
         endpoint.ipAddress = attached?.ipv4?.address.description ?? ""
         endpoint.ipPrefixLen = Int(attached?.ipv4?.prefix ?? 0)
-        endpoint.iPv6Gateway = attached?.ipv6?.gateway?.description ?? ""
+        endpoint.iPv6Gateway = shown((attached?.ipv6?.gateway).map { .v6($0) })
         endpoint.globalIPv6Address = attached?.ipv6?.address.description ?? ""
         endpoint.globalIPv6PrefixLen = Int(attached?.ipv6?.prefix ?? 0)
         // Where it does not run, the one that was asked for.

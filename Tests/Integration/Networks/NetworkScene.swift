@@ -12,6 +12,9 @@ final class MemoryNetworkStore: NetworkStore {
     func save(_ record: NetworkRecord) throws { records.withLock { $0[record.id] = record } }
     func delete(network id: ObjectID) throws { records.withLock { $0[id] = nil } }
     func sync() async throws {}
+    private let values = Mutex<[String: String]>([:])
+    func value(_ key: String) throws -> String? { values.withLock { $0[key] } }
+    func setValue(_ key: String, _ value: String) throws { values.withLock { $0[key] = value } }
 }
 
 /// Whether this kernel has what our table is made of: the family inet, and chains of type nat. User-mode Linux answers to
@@ -132,6 +135,14 @@ final class SceneContainer: Sendable {
 
     init(_ service: SandboxService, _ name: String, ports: [PortRequest] = []) async throws {
         lease = try await service.acquire(.bridged(service, name, ports: ports))
+        thread = try NamespaceThread(lease.netns)
+    }
+
+    /// On these networks, in this order.
+    init(_ service: SandboxService, _ name: String, on networks: [NetworkRecord], ports: [PortRequest] = []) async throws {
+        lease = try await service.acquire(
+            SandboxRequest(
+                id: .random(), name: name, attachments: networks.map { AttachmentRequest(network: $0.id) }, ports: ports))
         thread = try NamespaceThread(lease.netns)
     }
 
