@@ -85,17 +85,14 @@ import Testing
         let red = try await network(service, "red")
         let container = try await SceneContainer(service, "web")
         let id = container.lease.record.id
-        var wish = AttachmentRequest(network: red.id)
-        wish.ipv4 = IPv4Address("172.18.0.77")
-        wish.mac = MACAddress("02:00:00:00:00:77")
-        wish.gatewayPriority = 1
-        wish.sysctls = ["net.ipv4.conf.IFNAME.log_martians=1"]
+        let mac = MACAddress("02:00:00:00:00:77")
+        let wish = Self.wish(red, mac)
         let connected = try await service.connect(id, namespace: container.lease.netns, wish)
         #expect(connected.endpoints.map(\.interface) == ["eth0", "eth1"])
         try container.thread.run {
             let socket = try NetlinkSocket(.route)
             let eth1 = try #require(try socket.link(named: "eth1"))
-            #expect(eth1.mac == wish.mac)
+            #expect(eth1.mac == mac)
             #expect(
                 try socket.addresses().contains { $0.link == eth1.index && $0.address == .v4(IPv4Address(number: 0xAC12_004D)) }
             )
@@ -119,6 +116,15 @@ import Testing
         await service.shutdown()
     }
 
+    private static func wish(_ network: NetworkRecord, _ mac: MACAddress?) -> AttachmentRequest {
+        var wish = AttachmentRequest(network: network.id)
+        wish.ipv4 = IPv4Address("172.18.0.77")
+        wish.mac = mac
+        wish.gatewayPriority = 1
+        wish.sysctls = ["net.ipv4.conf.IFNAME.log_martians=1"]
+        return wish
+    }
+
     @Test func anInternalNetworkHasNoWayOut() async throws {
         let scene = try NetworkScene()
         let service = try await scene.started()
@@ -128,7 +134,8 @@ import Testing
         let echo = try EchoServer(server.thread, 80)
         #expect(try client.talk(server.address, 80) == .answered(seenAs: client.address))
         try client.thread.run {
-            #expect(try NetlinkSocket(.route).routes().allSatisfy { $0.destination.prefix != 0 || $0.table != 254 })
+            let routes = try NetlinkSocket(.route).routes()
+            #expect(routes.allSatisfy { $0.destination.prefix != 0 || $0.table != 254 })
         }
         withExtendedLifetime(echo) {}
         await service.shutdown()
@@ -195,7 +202,7 @@ import Testing
 
     @Test func whatCannotBeLeavesNothing() async throws {
         let scene = try NetworkScene()
-        let service = try await scene.started()
+        let service = try await scene.started(warm: 0)
         let before = try scene.host.run { try NetlinkSocket(.route).links().count }
         await #expect(throws: Fault.self) { _ = try await network(service, "bridge") }
         await #expect(throws: Fault.self) {
