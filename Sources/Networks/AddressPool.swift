@@ -44,7 +44,7 @@ package struct AddressPool: Sendable {
             throw Fault(.invalid, "address \(address) is not in \(subnet)", subject: address.description)
         }
         guard !reserved.contains(address), used.insert(address).inserted else {
-            throw Fault(.conflict, "Address already in use: \(address)", subject: address.description)
+            throw Fault(.forbidden, "Address already in use: \(address)", subject: address.description)
         }
     }
 
@@ -105,7 +105,7 @@ package struct AddressPool6: Sendable {
             throw Fault(.invalid, "address \(address) is not in \(subnet)", subject: address.description)
         }
         guard !reserved.contains(address), used.insert(address).inserted else {
-            throw Fault(.conflict, "Address already in use: \(address)", subject: address.description)
+            throw Fault(.forbidden, "Address already in use: \(address)", subject: address.description)
         }
     }
 

@@ -13,7 +13,7 @@ version: "2.4"
 services:
   db:
     image: busybox:test
-    command: nc -lk -p 5432 -e echo from-db
+    command: nc -ll -p 5432 -e echo from-db
     stop_signal: KILL
     networks:
       back:

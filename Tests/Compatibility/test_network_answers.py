@@ -81,12 +81,12 @@ REQUESTS = [
     network("x", Driver="macvlan", Options={"macvlan_mode": "nope"}), network("x", Driver="macvlan", Options={"parent": "lo"}),
     network("x", Driver="ipvlan", Options={"ipvlan_mode": "nope"}), network("x", Driver="ipvlan", Options={"ipvlan_flag": "nope"}),
     network("x", ConfigOnly=True, Internal=True), network("x", ConfigFrom={"Network": "nope"}),
-    network("conf", [{"Subnet": "10.211.9.0/24"}], ConfigOnly=True, Labels={"k": "v"}),
+    network("conf", [{"Subnet": "10.211.9.0/24"}], ConfigOnly=True, EnableIPv6=False, Labels={"k": "v"}),
     network("x", ConfigOnly=True, ConfigFrom={"Network": "conf"}), network("x", [V4], ConfigFrom={"Network": "conf"}),
     network("x", ConfigFrom={"Network": "conf"}, Options={"com.docker.network.driver.mtu": "1400"}),
     network("from", ConfigFrom={"Network": "conf"}), remove("conf"), get("/networks/conf"), get("/networks/from"), remove("from"), remove("conf"),
-    network("one", [V4]), network("one"), network("one", [{"Subnet": "10.211.2.0/24"}]), network("over", [V4]), network("over", [{"Subnet": "10.211.0.0/16"}]),
-    network("two", [{"Subnet": "10.211.3.0/24"}]),
+    network("one", [V4], EnableIPv6=False), network("one"), network("one", [{"Subnet": "10.211.2.0/24"}]), network("over", [V4]), network("over", [{"Subnet": "10.211.0.0/16"}]),
+    network("two", [{"Subnet": "10.211.3.0/24"}], EnableIPv6=False),
     get("/networks/one"), get("/networks/nope"), get("/networks?filters=" + '{"nope":["x"]}'),
     get("/networks?filters=" + '{"type":["nope"]}'), get("/networks?filters=" + '{"dangling":["nope"]}'),
     get("/networks?filters=" + '{"driver":["nope"]}'),
@@ -160,10 +160,10 @@ def shape(value, key=""):
     """JSON without what is different each time."""
     if isinstance(value, dict):
         if key == "Containers":
-            return {"ID": shape(item) for item in value.values()}
+            return sorted((shape(item) for item in value.values()), key=lambda item: item["Name"])
         return {name: shape(item, name) for name, item in sorted(value.items())}
     if isinstance(value, list):
-        return [shape(item) for item in value]
+        return sorted(value) if key == "NetworksDeleted" else [shape(item) for item in value]
     if key in ("Id", "EndpointID", "MacAddress", "Created", "IPv4Address", "IPv6Address"):
         return "…" if value else value
     return value
@@ -228,7 +228,8 @@ OTHERWISE = [
     (lambda target, body, theirs: theirs[0] == 500 and "requested" in str(theirs[1]) or "valid macvlan parent" in str(theirs[1]), 400, None),
     (lambda target, body, theirs: '"type"' in target, 400, None),
     # newer than the peers' 26.1: its words of 28 and later
-    (lambda target, body, theirs: "Pool overlaps" in str(theirs[1]), 403, "invalid pool request: Pool overlaps with other one on this address space"),
+    (lambda target, body, theirs: "Pool overlaps" in str(theirs[1]), 403, re.compile("invalid pool request: Pool overlaps with other one on this address space")),
+    (lambda target, body, theirs: "Address already in use" in str(theirs[1]), 403, re.compile("Address already in use: 10")),
     (lambda target, body, theirs: "has active endpoints" in str(theirs[1]), 403, re.compile(r'error while removing network: network \w+ has active endpoints \(name:"')),
     (lambda target, body, theirs: target == "/networks/host/connect" and theirs[0] == 400, 400,
      "cannot connect container to host network - container must be created in host network mode"),

@@ -25,7 +25,7 @@ package enum EndpointWishes {
     /// What is wrong with an endpoint, or nil.
     /// - Parameter network: nil where it does not exist yet.
     package static func fault(_ endpoint: Docker.EndpointSettings, on network: NetworkRecord?, named name: String) -> String? {
-        if let mac = text(endpoint.macAddress), MACAddress(mac) == nil { return "invalid MAC address \(mac)" }
+        if let mac = text(endpoint.macAddress), MACAddress(mac)?.isMulticast ?? true { return "invalid MAC address \(mac)" }
         let name = network?.name ?? name
         let ipv4 = text(endpoint.ipamConfig?.iPv4Address)
         let ipv6 = text(endpoint.ipamConfig?.iPv6Address)
@@ -48,6 +48,9 @@ package enum EndpointWishes {
             faults += placeFault(ipv6, network.ipv6, network)
         }
         if let list = text(endpoint.driverOpts?[sysctls]) { faults += sysctlFaults(list) }
+        if let name = text(endpoint.driverOpts?[interfaceName]), !isInterfaceName(name) {
+            faults.append("invalid interface name: \(name)")
+        }
         return FaultList.text(faults).map { "invalid endpoint settings:\n" + $0 }
     }
 
@@ -60,17 +63,29 @@ package enum EndpointWishes {
         return ["no configured subnet or ip-range contain the IP address \(address)"]
     }
 
+    /// As the kernel takes names of links (dev_valid_name); `lo` is there already.
+    private static func isInterfaceName(_ name: String) -> Bool {
+        (1...15).contains(name.utf8.count) && !["lo", ".", ".."].contains(name)
+            && name.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F && $0 != 0x2F && $0 != 0x3A }
+    }
+
     /// `net.ipv4.conf.IFNAME.log_martians=1`, several with commas between them.
     private static func sysctlFaults(_ list: String) -> [String] {
         list.split(separator: ",", omittingEmptySubsequences: false).compactMap { sysctl in
             let parts = sysctl.split(separator: ".", maxSplits: 4, omittingEmptySubsequences: false)
             let isKnown =
                 parts.count == 5 && parts[0] == "net" && ["ipv4", "ipv6", "mpls"].contains(parts[1])
-                && ["IFNAME", "ifname"].contains(parts[3]) && parts[4].contains("=")
+                && ["conf", "neigh"].contains(parts[2]) && ["IFNAME", "ifname"].contains(parts[3]) && isSetting(parts[4])
             if isKnown { return nil }
             return "unrecognised network interface sysctl '\(sysctl)'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', "
                 + "'X' must be 'ipv4', 'ipv6' or 'mpls'"
         }
+    }
+
+    private static func isSetting(_ text: Substring) -> Bool {
+        guard let mark = text.firstIndex(of: "=") else { return false }
+        let name = text[..<mark].utf8
+        return !name.isEmpty && name.allSatisfy { (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x5F }
     }
 
     /// Networks on which names, aliases and addresses of one's own are to be had.
@@ -97,9 +112,23 @@ package enum EndpointWishes {
         request.aliases = endpoint.aliases ?? []
         request.gatewayPriority = endpoint.gwPriority ?? 0
         request.interface = text(endpoint.driverOpts?[interfaceName])
-        request.sysctls = (text(endpoint.driverOpts?[sysctls]) ?? "").split(separator: ",").map { String($0) }
+        request.sysctls = (text(endpoint.driverOpts?[sysctls]) ?? "").split(separator: ",").map {
+            // docker's CLI makes every letter small
+            String($0).replacingFirst(".ifname.", with: ".IFNAME.")
+        }
         return request
     }
 
     private static func text(_ value: String?) -> String? { value.flatMap { $0.isEmpty ? nil : $0 } }
+}
+
+extension String {
+    fileprivate func replacingFirst(_ word: String, with other: String) -> String {
+        let whole = Array(utf8)
+        let part = Array(word.utf8)
+        guard whole.count >= part.count,
+            let start = (0...(whole.count - part.count)).first(where: { whole[$0...].starts(with: part) })
+        else { return self }
+        return String(decoding: whole[..<start] + Array(other.utf8) + whole[(start + part.count)...], as: UTF8.self)
+    }
 }
