@@ -132,7 +132,7 @@ class Matrix:
 
     def __init__(self, cast):
         # Made once: it is asked while the engine is dead, too.
-        self.cast, self.met, self.rows = cast, {}, cast.table()
+        self.cast, self.met, self.rows, self.first = cast, {}, cast.table(), None
         for name in ("neighbour", "outside"):
             cast.loop.serve(cast.people[name], 90)
 
@@ -167,6 +167,9 @@ class Matrix:
             for outcome in dict.fromkeys(each[3] for each in seen):
                 cells = [f"{who}/{protocol}{family}" for who, protocol, family, other in seen if other == outcome]
                 lines.append(f"      {outcome:<34} {' '.join(cells)}")
+        if wrong and wrong == self.first:
+            lines = ["  as at rest"]
+        self.first = wrong if self.first is None else self.first
         lab.check(f"{when}: {len(probes)} probes", not wrong, "\n" + "\n".join(lines))
         return not wrong
 

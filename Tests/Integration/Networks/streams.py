@@ -12,8 +12,12 @@ class Stream:
 
     def __init__(self, name, space, address, port):
         self.name, self.sent, self.back, self.fault, self.gap = name, 0, 0, None, 0.0
-        with space:
-            self.socket = socket.create_connection((address, port), timeout=10)
+        try:
+            with space:
+                self.socket = socket.create_connection((address, port), timeout=5)
+        except OSError as error:
+            self.socket, self.fault = None, f"never began: {error}"
+            return
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
         self.rest, self.last = b"", time.monotonic()
@@ -130,9 +134,9 @@ class Background:
     def start(self):
         self.thread.start()
         self.streams = [Stream(*each) for each in self.streams]
-        for stream in self.streams:
+        for stream in [stream for stream in self.streams if stream.socket]:
             self.selector.register(stream.socket, selectors.EVENT_READ, lambda _, stream=stream: stream.react())
-        self.ready = list(self.streams)
+        self.ready = [stream for stream in self.streams if stream.socket]
 
     def loop(self):
         self.ready = []
