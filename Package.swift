@@ -7,7 +7,12 @@ let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
 /// Rooms in programs that are started all the time ask for generic types directly, not by their mangled names: ten times as fast the
 /// first time, which in such a program is the only one.
 let quick: [SwiftSetting] =
-    strict + [.unsafeFlags(["-Xfrontend", "-disable-concrete-type-metadata-mangled-name-accessors"])]
+    strict + [
+        .unsafeFlags([
+            "-Xfrontend", "-disable-concrete-type-metadata-mangled-name-accessors",
+            "-Xfrontend", "-disable-generic-metadata-prespecialization",
+        ])
+    ]
 let quickRooms = ["JSON", "Model", "Linux", "Logs", "Runtime", "Shim", "Client", "CLI"]
 
 /// Rooms that end up in `skiff-runtime` stay free of Foundation, NIO and the concurrency runtime (docs/decisions/0001).
@@ -42,7 +47,7 @@ let package = Package(
         // C
         .target(name: "CKernel"),
         // before the C library is set up: no stack protector, no calls that a compiler makes up
-        .target(name: "CSeal", cSettings: [.unsafeFlags(["-fno-stack-protector", "-fno-builtin"])]),
+        .target(name: "CSeal", dependencies: ["CKernel"], cSettings: [.unsafeFlags(["-fno-stack-protector", "-fno-builtin"])]),
         .systemLibrary(name: "CSQLite"),
         .systemLibrary(name: "CCompression"),
         .systemLibrary(name: "CCrypto"),

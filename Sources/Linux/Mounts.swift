@@ -54,6 +54,11 @@ public enum Mounts {
         try kernel("move_mount", path) { skiff_move_mount(mount, "", AT_FDCWD, path, 0x4) }
     }
 
+    /// Onto a folder below another mount, which may be attached nowhere itself (from Linux 6.15 on).
+    public static func attach(_ mount: CInt, below target: CInt, _ path: String) throws {
+        try kernel("move_mount", path) { skiff_move_mount(mount, "", target, path, 0x4) }
+    }
+
     /// mount_setattr(2) on the mount of a descriptor. `userNamespace` goes with `.idmapped`.
     public static func change(
         _ mount: CInt, set: MountAttributes = [], clear: MountAttributes = [], propagation: MountPropagation? = nil,

@@ -79,12 +79,11 @@ extension ContainerKeeper {
         if created != nil { created.take()?.destroy() }
         do {
             try destroyContainer(
-                state, stateRoot: nil, report: Reporter { level, text in if level >= .warning { ShimDiagnostics.say(text) } })
+                state, stateRoot: nil, report: Reporter { level, text in if level >= .warning { ShimDiagnostics.say(text) } },
+                closing: takeMounts())
         } catch {
             ShimDiagnostics.say("cannot clean up: \(error)")
         }
-        // The last reference to the root: the unmount happens here
-        rootMount = nil
         while Children.reap() != nil {}
     }
 

@@ -23,6 +23,8 @@ final class ContainerKeeper: Pollable {
     let buffer: PageBuffer
     /// A detached clone of the container's root, for `root` requests.
     var rootMount: Handle?
+    /// Its mount namespace: taken down at the end beside other work, before which the exit is told.
+    private var mounts: Handle?
     /// Reserved host ports and the like: closed at the container's end, so that the next start finds them free.
     var held: [Handle]
 
@@ -55,6 +57,7 @@ final class ContainerKeeper: Pollable {
         bundle = arguments.bundle
         self.config = config
         state = created.state
+        mounts = Handle(created.mountNamespace())
         cgroup = created.cgroup
         self.pidfd = pidfd
         self.rootMount = rootMount
@@ -64,6 +67,17 @@ final class ContainerKeeper: Pollable {
         held = arguments.hold.map { Handle(Descriptor(owning: $0)) }
         self.created = consume created
         streams.owner = self
+    }
+
+    /// What holds the container's mounts, for `destroyContainer`; nothing of it is here any more then.
+    func takeMounts() -> [CInt] {
+        var held: [CInt] = []
+        for handle in [mounts, rootMount] {
+            if let handle, let own = try? Processes.duplicate(handle.raw, atLeast: 3) { held.append(own.release()) }
+        }
+        mounts = nil
+        rootMount = nil
+        return held
     }
 
     // MARK: The loop

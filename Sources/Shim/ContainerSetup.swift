@@ -10,7 +10,7 @@ enum ContainerSetup {
     static let exitName = "exit.json"
 
     /// - Throws: a `Fault`; nothing is left behind then but files of the bundle.
-    static func make(_ arguments: ShimArguments) throws -> ContainerKeeper {
+    static func make(_ arguments: ShimArguments, _ forerunner: Forerunner?) throws -> ContainerKeeper {
         let config = try read(ShimConfig.self, arguments.bundle + "/shim.json")
         var spec = try read(OCI.Spec.self, arguments.bundle + "/config.json")
         if let netns = arguments.netns { setNetworkNamespace(&spec, "/proc/self/fd/\(netns)") }
@@ -26,6 +26,7 @@ enum ContainerSetup {
         var request = ContainerRequest(
             id: config.id.text, bundle: arguments.bundle, spec: spec, stateRoot: nil, root: root.source, io: stdio.child)
         request.wantsRootMount = true
+        request.forerunner = forerunner
         request.report = Reporter { level, text in
             if level >= .warning { ShimDiagnostics.say("\(level): \(text)") }
         }

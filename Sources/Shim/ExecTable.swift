@@ -8,15 +8,17 @@ final class RunningExec {
     let pid: CInt
     let pidfd: Handle
     let streams: ProcessStreams
+    let note: String?
     /// Set when it has been reaped.
     fileprivate(set) var exit: ExecExit?
     fileprivate var isTold = false
 
-    init(name: String, pid: CInt, pidfd: Handle, streams: ProcessStreams) {
+    init(name: String, pid: CInt, pidfd: Handle, streams: ProcessStreams, note: String?) {
         self.name = name
         self.pid = pid
         self.pidfd = pidfd
         self.streams = streams
+        self.note = note
     }
 }
 
@@ -35,7 +37,7 @@ struct ExecTable {
     var count: Int { entries.count }
 
     var states: [ShimExecState] {
-        past + entries.filter { !$0.isTold }.map { ShimExecState(exec: $0.name, pid: $0.pid, exit: $0.exit) }
+        past + entries.filter { !$0.isTold }.map { ShimExecState(exec: $0.name, pid: $0.pid, exit: $0.exit, note: $0.note) }
     }
 
     func contains(_ name: String) -> Bool { entries.contains { $0.name == name } || past.contains { $0.exec == name } }
@@ -70,7 +72,7 @@ struct ExecTable {
             guard !exec.isTold, let exit = exec.exit, exec.streams.isDrained else { continue }
             exec.isTold = true
             exits.append(exit)
-            past.append(ShimExecState(exec: exec.name, pid: exec.pid, exit: exit))
+            past.append(ShimExecState(exec: exec.name, pid: exec.pid, exit: exit, note: exec.note))
         }
         if past.count > Self.memory { past.removeFirst(past.count - Self.memory) }
         entries.removeAll { $0.isTold && !$0.streams.hasClients }
@@ -115,7 +117,10 @@ extension ContainerKeeper {
             takesInput: hasClient && stream.stdin)
         streams.owner = self
         streams.keepsClients = true
-        execs.add(RunningExec(name: request.exec, pid: pid, pidfd: Handle(try process.pidfd.duplicate()), streams: streams))
+        execs.add(
+            RunningExec(
+                name: request.exec, pid: pid, pidfd: Handle(try process.pidfd.duplicate()), streams: streams,
+                note: request.note))
         if let socket { try streams.attach(socket, stream, patience: nil) }
         return pid
     }

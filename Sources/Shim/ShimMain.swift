@@ -11,7 +11,10 @@ public func shimMain(arguments: [String]) -> Int32 {
         guard Processes.isOpen(controlNumber) else { throw Fault(.invalid, "shim needs a control connection as descriptor 3") }
         // Container processes are made from this program's image: they must not be able to write to it (CVE-2019-5736)
         try SealedCopy.enter()
-        try closeStrangers(keeping: [controlNumber, arguments.netns].compactMap { $0 } + arguments.hold)
+        var kept = [controlNumber, arguments.netns].compactMap { $0 } + arguments.hold
+        if SealedCopy.mount >= 0 { kept.append(SealedCopy.mount) }
+        try closeStrangers(keeping: kept)
+        let forerunner = Forerunner(closing: SealedCopy.mount)
         try Processes.closeOnExec(from: controlNumber)
         let control = Descriptor(owning: controlNumber)
         // The engine's threads may run with every signal blocked, and that is inherited
@@ -20,7 +23,7 @@ public func shimMain(arguments: [String]) -> Int32 {
         try Children.adoptOrphans()
         _ = try? Files.changeFolder("/")
         let keeper: ContainerKeeper
-        do { keeper = try ContainerSetup.make(arguments) } catch {
+        do { keeper = try ContainerSetup.make(arguments, forerunner) } catch {
             let fault = Fault(error)
             leaveRecord(fault, arguments.bundle)
             try FailedSetup(control, fault: fault).run()

@@ -27,6 +27,17 @@ struct SecurityTests {
         }
     }
 
+    @Test func `Labels without SELinux are named, with it they are refused`() throws {
+        let labelled = try SecurityOptions(["label=disable", "label=type:svirt_t"])
+        #expect(
+            try labelled.labelWarning(hasSELinux: false)
+                == "This kernel has no SELinux: --security-opt label=type:svirt_t has no effect")
+        #expect(throws: Fault.self) { try labelled.labelWarning(hasSELinux: true) }
+        for options in [["label=disable"], [], ["no-new-privileges"]] {
+            #expect(try SecurityOptions(options).labelWarning(hasSELinux: true) == nil)
+        }
+    }
+
     @Test func `Security options in both spellings`() throws {
         let options = try SecurityOptions(["no-new-privileges", "apparmor:mine", "systempaths=unconfined", "label=disable"])
         #expect(options.noNewPrivileges)

@@ -12,31 +12,38 @@ import Testing
         #expect(lines.allSatisfy { line in line.split(separator: UInt8(ascii: " ")).count >= 9 })
     }
 
-    @Test func withoutAnOrderThereIsNoNetwork() throws {
+    @Test func withoutAnOrderItEnds() throws {
         let forerunner = try #require(Forerunner())
-        let isGone = isNothing(forerunner.takeNetwork())
-        #expect(isGone)
+        forerunner.end()
         #expect(forerunner.mounts() == nil)
     }
 
-    /// Who may make a network namespace gets one, and a second forerunner is as good as the first.
-    @Test func aNetworkIsTakenOnce() throws {
+    /// Who may make a network namespace gets one, who may not hears so; a second forerunner is as good as the first.
+    @Test func aNetworkIsSent() throws {
         for _ in 0..<2 {
             let forerunner = try #require(Forerunner())
-            forerunner.beginNetwork()
-            if let network = forerunner.takeNetwork() {
+            let ends = try Sockets.pair()
+            forerunner.beginNetwork(to: ends.other.raw)
+            var message = try Sockets.receive(ends.one.raw, limit: 16, descriptors: 1)
+            #expect(message.bytes == [UInt8(ascii: "n")])
+            if let network = message.takeDescriptor() {
                 let kind = Processes.namespaceKind(of: network.raw)
                 #expect(kind == .network)
+            } else {
+                #expect(Processes.userID != 0)
             }
-            let isGone = isNothing(forerunner.takeNetwork())
-            #expect(isGone)
+            forerunner.end()
         }
     }
-}
 
-private func isNothing(_ descriptor: consuming Descriptor?) -> Bool {
-    switch consume descriptor {
-    case .some: false
-    case .none: true
+    @Test func whatIsClosedAsideIsClosedAtItsEnd() throws {
+        let ends = try Sockets.pair()
+        let one = try Processes.duplicate(ends.one.raw, atLeast: 3).release()
+        let other = try Processes.duplicate(ends.other.raw, atLeast: 3).release()
+        do {
+            let closing = ClosingAside([one, other])
+            _ = consume closing
+        }
+        #expect(!Processes.isOpen(one) && !Processes.isOpen(other) && Processes.isOpen(ends.one.raw))
     }
 }

@@ -35,14 +35,18 @@ int skiff_ended_child(void);
 /// The pid of a pidfd (/proc/self/fdinfo); -1 when it cannot be told.
 int skiff_pidfd_pid(int pidfd);
 /// Begins a helper process that reads the table of mounts and closes a descriptor unless it is -1; its pid, -1. For callers with one
-/// thread, one at a time.
+/// thread, one at a time: who runs already is answered. May be called before the C library is set up.
 int skiff_forerunner_begin(int unneeded);
 /// The size of /proc/self/mountinfo and where it is; -1 when it cannot be had from the helper.
 long skiff_forerunner_mounts(const char **bytes);
-/// Orders a network namespace.
-void skiff_forerunner_network(void);
-/// Waits for the helper's end. The network namespace, or -1.
-int skiff_forerunner_end(int helper);
+/// Orders a network namespace: the helper sends the byte `n` over the socket, with the namespace unless it could not be made.
+void skiff_forerunner_network(int channel);
+/// Waits for the helper's end; what was ordered is done then.
+void skiff_forerunner_end(int helper);
+/// Begins a helper process that closes up to four descriptors of its maker's, which has one thread; its pid, -1. One at a time.
+int skiff_close_aside(const int *descriptors, int count);
+/// Waits for its end.
+void skiff_close_aside_end(int helper);
 int skiff_prlimit(int pid, int resource, uint64_t soft, uint64_t hard);
 int skiff_getrlimit(int resource, uint64_t *soft, uint64_t *hard);
 int skiff_sethostname(const char *name, size_t count);

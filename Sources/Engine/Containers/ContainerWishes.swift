@@ -1,4 +1,5 @@
 import Images
+import Linux
 import Model
 import Networks
 import State
@@ -74,11 +75,14 @@ struct ContainerWishes {
 
     // MARK: Checks
 
-    private func validate() throws {
+    private mutating func validate() throws {
         try RestartPolicy.validate(host.restartPolicy, autoRemove: host.autoRemove == true)
         try ResourceLimits.validate(host)
         _ = try ResourceLimits.rlimits(host.ulimits)
-        _ = try SecurityOptions(host.securityOpt ?? [])
+        let security = try SecurityOptions(host.securityOpt ?? [])
+        if let warning = try security.labelWarning(hasSELinux: Files.exists("/sys/fs/selinux/enforce")) {
+            warnings.append(warning)
+        }
         _ = try CapabilitySet.granted(add: host.capAdd ?? [], drop: host.capDrop ?? [], privileged: host.privileged == true)
         _ = try LogChoice(host.logConfig)
         for rule in host.deviceCgroupRules ?? [] { _ = try HostDevice.parseRule(rule) }

@@ -1,3 +1,4 @@
+import JSON
 import Linux
 import Logging
 import Model
@@ -238,7 +239,8 @@ extension ExecTable {
     /// An exec of the last engine, as its shim remembers it.
     func adopt(_ state: ShimExecState, in container: Container) {
         guard let id = ObjectID(state.exec) else { return }
-        var record = ExecRecord(id: id, container: container.id, config: Docker.ExecConfig())
+        let config = state.note.flatMap { try? Docker.ExecConfig(json: Array($0.utf8)) }
+        var record = ExecRecord(id: id, container: container.id, config: config ?? Docker.ExecConfig())
         record.started = true
         if let exit = state.exit {
             record.phase = .ended(exitCode: exit.exitCode)

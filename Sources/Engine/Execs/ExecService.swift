@@ -148,7 +148,7 @@ extension Container {
         do {
             let process = try await execProcess(exec.config, connection, size)
             emit("exec_start: " + process.args.joined(separator: " "), ["execID": exec.id.text])
-            let request = ShimExec(exec: exec.id.text, process: process, stream: stream)
+            let request = ShimExec(exec: exec.id.text, process: process, stream: stream, note: exec.note)
             let answer = try await connection.request(.exec(request), passing: client)
             guard case .exec(let pid) = answer.outcome else {
                 throw Fault(.system, "the container's shim does not speak this engine's protocol")

@@ -1,3 +1,4 @@
+import JSON
 import Model
 import Synchronization
 
@@ -15,6 +16,15 @@ struct ExecRecord: Sendable {
     var phase = Phase.created
     var started = false
     let done = Promise<Int32>()
+
+    /// What `inspect` shows of it, for the shim to keep: an engine that comes later has it from there. The environment, which may be long
+    /// and secret, is not shown.
+    var note: String? {
+        var shown = config
+        shown.env = nil
+        let text = shown.jsonText
+        return text.utf8.count <= 16 << 10 ? text : nil
+    }
 }
 
 /// The execs of one engine. Ended ones are kept for inspection: as many as `kept` for each container.

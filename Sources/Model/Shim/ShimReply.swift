@@ -84,11 +84,14 @@ public struct ShimExecState: Sendable, Equatable {
     public var pid: Int32
     /// Nil while it runs.
     public var exit: ExecExit?
+    /// The engine's own words, as `ShimExec` had them.
+    public var note: String?
 
-    public init(exec: String, pid: Int32, exit: ExecExit? = nil) {
+    public init(exec: String, pid: Int32, exit: ExecExit? = nil, note: String? = nil) {
         self.exec = exec
         self.pid = pid
         self.exit = exit
+        self.note = note
     }
 }
 
@@ -246,6 +249,7 @@ extension ShimExecState: JSONReadable, JSONWritable {
             case "exec": exec = try reader.value()
             case "pid": pid = try reader.value()
             case "exit": exit = try reader.value()
+            case "note": note = try reader.value()
             default: try reader.skip()
             }
         }
@@ -257,6 +261,7 @@ extension ShimExecState: JSONReadable, JSONWritable {
             writer.member("exec", exec)
             writer.member("pid", pid)
             writer.member("exit", ifPresent: exit)
+            writer.member("note", ifPresent: note)
         }
     }
 }

@@ -124,11 +124,16 @@ public struct ShimExec: Sendable, Equatable {
     public var process: OCI.Process
     /// Which parts of the stdio go to the descriptor that rides along; without a descriptor (`exec -d`) stdio is /dev/null.
     public var stream: ShimStream
+    /// Kept by the shim for an engine that comes later; it means nothing to the shim.
+    public var note: String?
 
-    public init(exec: String, process: OCI.Process, stream: ShimStream = ShimStream(stdout: false, stderr: false)) {
+    public init(
+        exec: String, process: OCI.Process, stream: ShimStream = ShimStream(stdout: false, stderr: false), note: String? = nil
+    ) {
         self.exec = exec
         self.process = process
         self.stream = stream
+        self.note = note
     }
 }
 
@@ -184,6 +189,7 @@ private struct RequestMembers {
     var signal: Int32 = 0
     var all = false
     var mounts = false
+    var note: String?
 
     init(from reader: inout JSONReader) throws {
         try reader.object { key, reader in
@@ -200,6 +206,7 @@ private struct RequestMembers {
             case "signal": signal = try reader.value()
             case "all": all = try reader.value()
             case "mounts": mounts = try reader.value()
+            case "note": note = try reader.value()
             default: try reader.skip()
             }
         }
@@ -221,7 +228,7 @@ extension ShimRequest: JSONReadable, JSONWritable {
         case "exec":
             guard let exec = members.exec else { throw reader.fault("exec is missing") }
             guard let process = members.process else { throw reader.fault("process is missing") }
-            action = .exec(ShimExec(exec: exec, process: process, stream: members.stream))
+            action = .exec(ShimExec(exec: exec, process: process, stream: members.stream, note: members.note))
         case "pause": action = .pause
         case "resume": action = .resume
         case "update":
@@ -255,6 +262,7 @@ extension ShimRequest: JSONReadable, JSONWritable {
                 writer.member("exec", exec.exec)
                 writer.member("process", exec.process)
                 writer.member("stream", exec.stream)
+                writer.member("note", ifPresent: exec.note)
             case .update(let resources): writer.member("resources", resources)
             case .cloneRoot(let mounts): writer.member("mounts", mounts)
             case .closeStdin(let exec): writer.member("exec", ifPresent: exec)

@@ -53,7 +53,9 @@ extension Cgroup {
             }
         } catch let fault as KernelFault {
             let hint = fault.isRefused ? "; is the cgroup file system writable here?" : ""
-            throw Fault(.system, "cannot make cgroup \(entry.path)\(hint)", subject: entry.path, cause: fault)
+            throw Fault(
+                fault.isRefused ? .forbidden : .system, "cannot make cgroup \(entry.path)\(hint)", subject: entry.path,
+                cause: fault)
         }
     }
 

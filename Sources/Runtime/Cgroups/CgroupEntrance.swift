@@ -16,6 +16,9 @@ public struct CgroupEntrance: ~Copyable, Sendable {
         self.tasks = tasks
     }
 
+    /// For who has no cgroup to go to.
+    static var none: CgroupEntrance { CgroupEntrance(folder: nil, procs: nil, tasks: []) }
+
     deinit {
         for raw in tasks { _ = Descriptor(owning: raw) }
         if let procs { _ = Descriptor(owning: procs) }

@@ -1,4 +1,5 @@
 import JSON
+import Linux
 import Model
 
 /// Where a container's cgroups are: what the state file keeps.
@@ -98,6 +99,31 @@ extension CgroupRecord.Entry: JSONReadable, JSONWritable {
             writer.member("unified", isUnified)
             writer.member("path", path)
             writer.member("mountPoint", mountPoint)
+        }
+    }
+}
+
+extension CgroupRecord {
+    /// Goes below, for a process that is to run there. A path without controllers holds for all that none names.
+    /// - Throws: `invalid` for a controller that is in none of the hierarchies, `notFound` for a folder that is not there.
+    mutating func enter(_ below: [SubCgroup]) throws {
+        if below.isEmpty { return }
+        for place in below {
+            for controller in place.controllers
+            where !entries.contains(where: { $0.controllers.contains(controller) || $0.name == controller }) {
+                throw Fault(.invalid, "--cgroup: the container has no cgroup of controller \(controller)", subject: controller)
+            }
+        }
+        for index in entries.indices {
+            let entry = entries[index]
+            let named = below.last { place in
+                place.controllers.contains { entry.controllers.contains($0) || entry.name == $0 }
+            }
+            guard let path = (named ?? below.last { $0.controllers.isEmpty })?.path, !path.isEmpty else { continue }
+            entries[index].path += "/" + path
+            guard CgroupFile.exists(entries[index].path) else {
+                throw Fault(.notFound, "--cgroup: there is no cgroup \(entries[index].path)", subject: path)
+            }
         }
     }
 }

@@ -5,9 +5,9 @@ import Model
 /// Makes a container up to the point where its process waits to be executed. On failure nothing is left behind.
 public func createContainer(_ request: ContainerRequest) throws -> CreatedContainer {
     try StateFolder.check(request.id)
+    defer { request.forerunner?.end() }
     // The longest single piece of work is begun before all else.
-    let network = NamespacePlan.wantsNetworkAhead(request.spec.linux) ? request.forerunner : nil
-    network?.beginNetwork()
+    let network = NamespacePlan.wantsNetworkAhead(request.spec.linux) ? try request.forerunner.map(NetworkAhead.init) : nil
     let plan = try ContainerPlan(request)
     let folder = request.stateRoot.map { StateFolder(root: $0) }
     try folder?.claim(request.id)
@@ -23,7 +23,7 @@ final class ContainerCreation {
     private let request: ContainerRequest
     private let plan: ContainerPlan
     private let folder: StateFolder?
-    private let network: Forerunner?
+    private let network: NetworkAhead?
     // What there is to undo.
     private var cgroup: Cgroup?
     private var madeCgroup = false
@@ -35,7 +35,7 @@ final class ContainerCreation {
     private var console: Descriptor?
     private var rootMount: Descriptor?
 
-    init(request: ContainerRequest, plan: ContainerPlan, folder: StateFolder?, network: Forerunner?) {
+    init(request: ContainerRequest, plan: ContainerPlan, folder: StateFolder?, network: NetworkAhead?) {
         self.request = request
         self.plan = plan
         self.folder = folder
@@ -55,12 +55,13 @@ final class ContainerCreation {
         try clone(procfs.raw, fifo?.raw, entrance, channel.raw, far.raw, isLate ? LateCgroup() : nil)
         // Closed now, so that the child's end is heard.
         _ = consume far
-        if let network { try send(network, channel.raw) }
+        network?.isInherited()
         if isLate { try sendCgroup(channel.raw) }
         let startsAtOnce = startsAtOnce
         if startsAtOnce { try tell(channel.raw, InitMessage.go) }
         let state = try prepareState()
         let devices = plan.linux.netDevices
+        network?.end()
         // A namespace that is joined by path is the child's own only when it has come so far.
         if !plan.namespaces.joins(.network) { try NetDevices.move(devices, toNamespaceOf: pid) }
         try serve(channel.raw)
@@ -135,31 +136,44 @@ final class ContainerCreation {
     }
 
     private func makeUnifiedCgroup() throws -> CgroupEntrance {
-        guard let entrance = try cgroup?.createUnifiedAhead() else { return CgroupEntrance(folder: nil, procs: nil, tasks: []) }
-        madeUnified = true
-        return entrance
-    }
-
-    private func send(_ network: Forerunner, _ channel: CInt) throws {
-        if let made = network.takeNetwork() {
-            try tell(channel, InitMessage.network, [made.raw])
-        } else {
-            try tell(channel, InitMessage.network)
-        }
+        do {
+            guard let entrance = try cgroup?.createUnifiedAhead() else { return .none }
+            madeUnified = true
+            return entrance
+        } catch let fault as Fault { return try goOnWithoutCgroup(fault) }
     }
 
     private func sendCgroup(_ channel: CInt) throws {
         let entrance = try makeCgroup()
-        try tell(channel, InitMessage.cgroup, entrance.doors(cloned: isClonedIntoCgroup))
+        let tree = try CgroupTree.make(plan, cgroup)
+        let doors = entrance.doors(cloned: isClonedIntoCgroup)
+        if let tree {
+            try tell(channel, InitMessage.cgroupTree, [tree.raw] + doors)
+        } else {
+            try tell(channel, InitMessage.cgroup, doors)
+        }
         // Open until they are sent.
         _ = consume entrance
     }
 
     private func makeCgroup() throws -> CgroupEntrance {
-        guard let cgroup, !cgroup.isMadeBySystemd else { return CgroupEntrance(folder: nil, procs: nil, tasks: []) }
-        let entrance = try cgroup.create(plan.linux.resources, unifiedIsMade: madeUnified)
-        madeCgroup = true
-        return entrance
+        guard let cgroup, !cgroup.isMadeBySystemd else { return .none }
+        do {
+            let entrance = try cgroup.create(plan.linux.resources, unifiedIsMade: madeUnified)
+            madeCgroup = true
+            return entrance
+        } catch let fault as Fault { return try goOnWithoutCgroup(fault) }
+    }
+
+    /// Somebody's own user namespace may have no rights to the machine's cgroups. Only limits need one: a container without is made there.
+    private func goOnWithoutCgroup(_ fault: Fault) throws -> CgroupEntrance {
+        guard fault.kind == .forbidden, !madeUnified, UserNamespace.isNested else { throw fault }
+        var limits = plan.linux.resources ?? OCI.Resources()
+        limits.devices = []
+        guard limits == OCI.Resources() else { throw fault }
+        request.report(.warning, "the container has no cgroup of its own: \(fault)")
+        cgroup = nil
+        return .none
     }
 
     // MARK: The clone
@@ -174,7 +188,7 @@ final class ContainerCreation {
         let initProcess = InitProcess(
             plan: plan, request: request, channel: InitChannel(socket: far), procfs: procfs, fifo: fifo, cgroup: cgroup,
             waitsFirst: isSystemd || (namespaces.new.contains(.user) && !between),
-            lateCgroup: lateCgroup, lateNetwork: network == nil ? nil : LateNetwork())
+            lateCgroup: lateCgroup, lateNetwork: network.map { LateNetwork(socket: $0.near, other: $0.far) })
         if between { return try cloneBetween(initProcess, entrance, channel) }
         // A cgroup namespace begins where the process is: unshared after it has entered its cgroup.
         let later: NamespaceKinds = network == nil ? .cgroup : [.cgroup, .network]
@@ -273,6 +287,36 @@ final class ContainerCreation {
             spec: plan.spec)
         try folder?.prepare(state)
         return state
+    }
+}
+
+/// A network namespace that a helper makes while the container's process is cloned and mounts. It hands it to that process itself, so
+/// that nobody else has to wait for it.
+final class NetworkAhead {
+    private let helper: Forerunner
+    private var ends: (near: SharedDescriptor?, far: SharedDescriptor?)
+
+    /// Begins at once.
+    init(_ helper: Forerunner) throws {
+        self.helper = helper
+        let (near, far) = try Sockets.pair().release()
+        ends = (SharedDescriptor(Descriptor(owning: near)), SharedDescriptor(Descriptor(owning: far)))
+        helper.beginNetwork(to: far)
+    }
+
+    deinit { end() }
+
+    /// The container's end, and the helper's, which the container closes; -1 when they are gone.
+    var near: CInt { ends.near?.raw ?? -1 }
+    var far: CInt { ends.far?.raw ?? -1 }
+
+    /// The container's process has been cloned and has its end.
+    func isInherited() { ends.near = nil }
+
+    /// The namespace is with the container then, or the container hears that there will be none.
+    func end() {
+        helper.end()
+        ends = (nil, nil)
     }
 }
 

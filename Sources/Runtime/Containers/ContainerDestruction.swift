@@ -4,8 +4,9 @@ import Model
 /// Kills what is left of a container, removes its cgroup and state folder and runs poststop hooks. Goes on after a failure and
 /// throws the first. A container that is gone in part is no fault.
 ///
-/// The caller reaps the init when it is its child: before, or it stays a zombie.
-public func destroyContainer(_ state: ContainerState, stateRoot: String?, report: Reporter) throws {
+/// The caller reaps the init when it is its child: before, or it stays a zombie. `closing`: descriptors, now this function's, by
+/// which the container's mounts are held; the caller has one thread then.
+public func destroyContainer(_ state: ContainerState, stateRoot: String?, report: Reporter, closing: [CInt] = []) throws {
     var first: (any Error)?
     func attempt(_ body: () throws -> Void) {
         do { try body() } catch { first = first ?? error }
@@ -15,6 +16,7 @@ public func destroyContainer(_ state: ContainerState, stateRoot: String?, report
         try? Processes.signal(pidfd: pidfd.raw, Signals.kill)
         try? waitForEnd(pidfd.raw)
     }
+    let mounts = ClosingAside(closing)
     if let record = state.cgroup {
         let cgroup = Cgroup(record: record)
         attempt {
@@ -25,6 +27,8 @@ public func destroyContainer(_ state: ContainerState, stateRoot: String?, report
             }
         }
     }
+    // What a hook may want to unmount is free then.
+    _ = consume mounts
     if let stateRoot { StateFolder(root: stateRoot).remove(state.id) }
     if let hooks = state.spec.hooks?.poststop, !hooks.isEmpty {
         HookRunner.runAll(hooks, "poststop", state: state.ociState(.stopped), folder: state.bundle, report: report)

@@ -16,6 +16,8 @@ public struct CreatedContainer: ~Copyable {
     var context = StartContext()
     /// The init was told to go already.
     var hasLeave = false
+    /// The container's mount namespace, see `holdMounts`.
+    private var mounts: Descriptor?
 
     init(state: ContainerState, pidfd: consuming Descriptor, channel: consuming Descriptor) {
         self.state = state
@@ -26,6 +28,18 @@ public struct CreatedContainer: ~Copyable {
     public var pid: CInt { state.pid }
     public var startTicks: UInt64 { state.startTicks }
     public var cgroup: Cgroup? { state.cgroup.map { Cgroup(record: $0) } }
+
+    /// Keeps the container's mounts beyond the end of its processes: `destroy` takes them down beside its other work, where otherwise
+    /// the init's end would wait for it.
+    public mutating func holdMounts() { mounts = mountNamespace() }
+
+    /// The container's own mount namespace. The kernel takes its mounts down at the last reference, and waits for a grace period of RCU:
+    /// `destroyContainer` does that beside the rest. Nil when the container has none, or has ended.
+    public borrowing func mountNamespace() -> Descriptor? {
+        let namespaces = state.spec.linux?.namespaces ?? []
+        guard namespaces.contains(where: { $0.type == .mount && ($0.path ?? "").isEmpty }) else { return nil }
+        return try? Files.open("/proc/\(state.pid)/ns/mnt", .readOnly)
+    }
 
     /// Lets the init execute the user's process. Success means that execve(2) succeeded and poststart hooks have run.
     /// A fault (`commandNotFound`, `commandNotExecutable` …) means that the init has ended; the caller destroys the container.
@@ -40,9 +54,11 @@ public struct CreatedContainer: ~Copyable {
     public consuming func destroy() {
         let state = state
         let context = context
+        var held: [CInt] = []
+        if let mounts = mounts.take() { held.append(mounts.release()) }
         try? Processes.signal(pidfd: pidfd.raw, Signals.kill)
         _ = try? Processes.wait(pidfd: pidfd.raw)
-        try? destroyContainer(state, stateRoot: context.stateRoot, report: context.report)
+        try? destroyContainer(state, stateRoot: context.stateRoot, report: context.report, closing: held)
     }
 }
 

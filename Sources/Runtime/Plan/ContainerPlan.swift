@@ -139,6 +139,13 @@ struct ContainerPlan: Sendable {
                 }
                 return SharedDescriptor(clone)
             } catch let fault as KernelFault {
+                // Without root's rights nothing can be mounted before there is a user namespace; they are asked for, not guessed.
+                guard !fault.isNotPermitted || Processes.userID == 0 else {
+                    throw Fault(
+                        .unsupported,
+                        "without root's rights: start it in a user namespace of your own (podman unshare; unshare -Urm)",
+                        cause: fault)
+                }
                 throw Fault(.invalid, "root.path: cannot open \(path)", subject: path, cause: fault)
             }
         case .detachedMount(let descriptor):

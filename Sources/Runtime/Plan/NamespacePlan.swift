@@ -72,6 +72,17 @@ extension OCI.NamespaceType {
     }
 }
 
+/// The user namespace that this process is in.
+enum UserNamespace {
+    /// Not the machine's first: not every id is mapped (user_namespaces(7)).
+    static var isNested: Bool {
+        guard let text = try? Files.read("/proc/self/uid_map") else { return false }
+        return String(decoding: text, as: UTF8.self).split(whereSeparator: { $0 == " " || $0 == "\n" }) != [
+            "0", "0", "4294967295",
+        ]
+    }
+}
+
 /// Id maps as /proc/<pid>/uid_map takes them (user_namespaces(7)).
 enum IDMaps {
     static func text(_ maps: [OCI.IDMapping]) -> String {

@@ -80,10 +80,7 @@ private final class ExecCreation {
 
     private func entrance() throws -> CgroupEntrance {
         guard var record = state.cgroup else { return CgroupEntrance(folder: nil, procs: nil, tasks: []) }
-        if let below = request.subCgroup {
-            let path = MountPlan.normal(below)
-            if !path.isEmpty { for index in record.entries.indices { record.entries[index].path += "/" + path } }
-        }
+        try record.enter(request.subCgroups)
         return try Cgroup(record: record).entrance()
     }
 

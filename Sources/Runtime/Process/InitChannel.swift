@@ -27,7 +27,9 @@ enum InitMessage {
     static let proceed = UInt8(ascii: "p")
     /// The cgroup is made; the doors to it come along.
     static let cgroup = UInt8(ascii: "e")
-    /// The network namespace comes along; without one the child makes its own.
+    /// The same, and before the doors the mount that shows it.
+    static let cgroupTree = UInt8(ascii: "E")
+    /// From the helper: the network namespace comes along; without one the child makes its own.
     static let network = UInt8(ascii: "n")
     static let go = UInt8(ascii: "g")
 

@@ -101,13 +101,23 @@ enum OldRoot {
 
 /// A network namespace that is made while the container's process is at work already.
 final class LateNetwork: Sendable {
+    /// Where it comes from, and the sender's end, which is open in this process too until it listens.
+    private let socket: CInt
+    private let other: CInt
     /// Only one process with one thread ever looks, and it is the child's copy.
     private nonisolated(unsafe) var isEntered = false
+
+    init(socket: CInt, other: CInt) {
+        self.socket = socket
+        self.other = other
+    }
 
     func enter(_ channel: InitChannel) throws {
         if isEntered { return }
         isEntered = true
-        var message = try Sockets.receive(channel.socket, limit: 16, descriptors: 1)
+        Files.close(other)
+        defer { Files.close(socket) }
+        var message = try Sockets.receive(socket, limit: 16, descriptors: 1)
         guard message.bytes.first == InitMessage.network else { Processes.exitNow(1) }
         if let made = message.takeDescriptor() {
             try Processes.join(made.raw, .network)
@@ -121,16 +131,27 @@ final class LateNetwork: Sendable {
 final class LateCgroup: Sendable {
     /// Only one process with one thread ever looks, and it is the child's copy.
     private nonisolated(unsafe) var doors: [SharedDescriptor]?
+    private nonisolated(unsafe) var tree: SharedDescriptor?
     private nonisolated(unsafe) var isEntered = false
 
     /// Waits until the folders are there: a mount of type cgroup needs them.
     func await(_ channel: InitChannel) throws {
         if doors != nil { return }
         var message = try Sockets.receive(channel.socket, limit: 16, descriptors: 64)
-        guard message.bytes.first == InitMessage.cgroup else { Processes.exitNow(1) }
+        switch message.bytes.first {
+        case InitMessage.cgroup: break
+        case InitMessage.cgroupTree: if let mount = message.takeDescriptor() { tree = SharedDescriptor(mount) }
+        default: Processes.exitNow(1)
+        }
         var doors: [SharedDescriptor] = []
         while let door = message.takeDescriptor() { doors.append(SharedDescriptor(door)) }
         self.doors = doors
+    }
+
+    /// What a mount of type cgroup shows, made by the runtime (`CgroupTree`); once.
+    func takeTree() -> SharedDescriptor? {
+        defer { tree = nil }
+        return tree
     }
 
     /// Goes in; a cgroup namespace of the container's own begins there.

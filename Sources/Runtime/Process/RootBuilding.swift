@@ -17,7 +17,7 @@ extension InitProcess {
         for mount in plan.mounts {
             if isLast, case .cgroup = mount.source { continue }
             try prepare(mount)
-            try folder.mount(mount, context)
+            try folder.mount(mount, context, lateCgroup)
         }
         let bindsDev = plan.mounts.contains { mount in
             if case .bind = mount.source { mount.destination == "dev" } else { false }
@@ -31,7 +31,7 @@ extension InitProcess {
             for mount in plan.mounts {
                 guard case .cgroup = mount.source else { continue }
                 try prepare(mount)
-                try folder.mount(mount, context)
+                try folder.mount(mount, context, lateCgroup)
             }
         }
         try enterLate()

@@ -2,13 +2,19 @@ import Linux
 import Model
 
 extension RootFolder {
-    /// Mounts one entry of `mounts[]`.
-    borrowing func mount(_ plan: MountPlan, _ context: RootContext) throws {
+    /// Mounts one entry of `mounts[]`; cgroups by what the runtime has made of them, if it has.
+    borrowing func mount(_ plan: MountPlan, _ context: RootContext, _ lateCgroup: LateCgroup? = nil) throws {
         do {
             switch plan.source {
             case .fileSystem(let type, let source): try mountFileSystem(plan, type, source, context)
             case .bind(let clone, let isFolder): try bind(plan, clone.raw, isFolder, context)
-            case .cgroup: try mountCgroup(plan, context)
+            case .cgroup:
+                if let tree = lateCgroup?.takeTree() {
+                    let target = try checked(makeFolder(plan.destination), plan)
+                    try Mounts.attach(tree.raw, onto: target.raw)
+                } else {
+                    try mountCgroup(plan, context)
+                }
             }
         } catch let fault as KernelFault {
             throw Fault(
@@ -165,11 +171,7 @@ extension RootFolder {
             try finishCgroup(mount.raw, plan)
             return try Mounts.attach(mount.raw, onto: target.raw)
         }
-        let tmpfs = try FileSystemContext("tmpfs")
-        try tmpfs.set("source", "tmpfs")
-        try tmpfs.set("mode", "755")
-        if let label = context.mountLabel { try tmpfs.set("context", label) }
-        let base = try tmpfs.create(plan.options.set.subtracting(.readOnly))
+        let base = try CgroupTree.base(plan.options.set, label: context.mountLabel)
         try Mounts.attach(base.raw, onto: target.raw)
         for piece in pieces {
             try Files.makeFolder(piece.folder, mode: 0o755, at: base.raw)
@@ -178,8 +180,7 @@ extension RootFolder {
             try Mounts.attach(mount.raw, onto: place.raw)
             for link in piece.links { try Files.link(link, to: piece.folder, at: base.raw) }
         }
-        // Once for all of them, the tmpfs included.
-        try Mounts.change(base.raw, set: plan.options.set, propagation: .slave, recursive: true)
+        try CgroupTree.finish(base.raw, plan.options.set)
     }
 
     private borrowing func cgroupMount(_ piece: CgroupMount, _ plan: MountPlan, _ context: RootContext) throws -> Descriptor {

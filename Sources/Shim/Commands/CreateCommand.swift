@@ -45,6 +45,7 @@ enum CreateCommand {
         var container = try createContainer(request)
         do {
             if console != nil || isDetached { try handOver(&container, console, options) } else { try tell(container, options) }
+            if foreground != nil { container.holdMounts() }
             try container.start()
         } catch {
             container.destroy()

@@ -29,7 +29,7 @@ enum ExecCommand {
         var request = ExecRequest(process: process, io: ProcessIO(terminal: process.terminal))
         request.ignorePaused = options.has("ignore-paused")
         request.extraDescriptors = try PreservedDescriptors.list(options)
-        request.subCgroup = try options.value("cgroup").map(subCgroup)
+        request.subCgroups = try options.all("cgroup").map { try SubCgroup($0) }
         request.report = context.report
         let isDetached = options.has("detach")
         let console = options.value("console-socket").flatMap { $0.isEmpty ? nil : $0 }
@@ -115,11 +115,5 @@ enum ExecCommand {
         sets.permitted += names
         // runc adds to the inheritable set only what could become ambient; neither is raised here.
         process.capabilities = sets
-    }
-
-    /// `path`, or `controllers:path` for v1; only a path that is the same everywhere can be honoured.
-    private static func subCgroup(_ text: String) throws -> String {
-        guard let colon = text.firstIndex(of: ":") else { return text }
-        throw Fault(.unsupported, "--cgroup \(text): give a path without \(text[..<colon]): it goes for all controllers")
     }
 }

@@ -3,7 +3,7 @@
 
     engine_death.py BIN_FOLDER      as root; in mount and network namespaces of its own
 """
-import os, signal, subprocess, sys, time
+import json, os, signal, subprocess, sys, time
 sys.dont_write_bytecode = True
 import engine as support
 
@@ -46,9 +46,19 @@ attached = subprocess.Popen([SKIFF, "run", "--network", "none", "--name", "attac
 time.sleep(1)
 executed = subprocess.Popen([SKIFF, "exec", "count", "sh", "-c", "i=0; while [ $i -lt 40 ]; do echo step $i; i=$((i+1)); sleep 0.1; done; exit 5"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 time.sleep(0.5)
+def api(path):
+    done = subprocess.run(["curl", "-s", "--unix-socket", "/run/skiff/skiff.sock", "http://x" + path], capture_output=True)
+    return json.loads(done.stdout or b"{}")
+
+
+execs = api("/containers/count/json").get("ExecIDs") or []
+check("one exec runs", len(execs) == 1, execs)
+before = api(f"/exec/{execs[0]}/json") if execs else {}
 for _ in range(3):
     ENGINE.kill()
     time.sleep(1)
+check("a running exec is known to the next engine", before.get("Running") and api(f"/exec/{execs[0]}/json") == before, before)
+check("with its command", before.get("ProcessConfig", {}).get("entrypoint") == "sh", before)
 out, err = logs.communicate(timeout=60)
 check("logs -f loses and repeats no line", out == b"".join(b"line %d\n" % i for i in range(60)), (out[-200:], err, logs.returncode))
 out, err = attached.communicate(timeout=60)
@@ -60,6 +70,19 @@ check("and keeps its exit code", executed.returncode == 5, (executed.returncode,
 done = skiff("wait", "count")
 check("no exit code is lost", done.stdout == b"7\n", done)
 skiff("rm", "-f", "count", "attached")
+
+# Who is told to end ends, with and without a terminal
+skiff("run", "-d", "--network", "none", "--name", "idle", "img:1", "sleep", "1000")
+for words in (["stats"], ["stats", "idle"], ["logs", "-f", "idle"], ["events"], ["wait", "idle"]):
+    watcher = subprocess.Popen([SKIFF, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(1)
+    watcher.send_signal(signal.SIGTERM)
+    try:
+        watcher.communicate(timeout=5)
+    except subprocess.TimeoutExpired:
+        watcher.kill()
+    check(f"{' '.join(words)} ends by SIGTERM", watcher.returncode == -signal.SIGTERM, watcher.returncode)
+skiff("rm", "-f", "idle")
 
 # Without an engine that can be started: one clear line
 ENGINE.end()

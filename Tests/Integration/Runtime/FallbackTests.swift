@@ -65,6 +65,90 @@ import Testing
         #expect(result.error.split(separator: "\n").count == 1, "\(result.error)")
     }
 
+    /// On v1 the runtime makes the tree of cgroups that the container's process mounts; where mounts cannot be put onto a detached one
+    /// (before Linux 6.15) that process makes it. Both look the same.
+    @Test func cgroupsAreMountedAlikeWithoutDetachedTrees() throws {
+        var looks: [String] = []
+        for without in [[], ["mounts-onto-detached"]] {
+            let bundle = try RuntimeBundle("tree")
+            bundle.without = without
+            bundle.namespaces = ["pid", "ipc", "uts", "mount", "network"]
+            bundle.mounts = """
+                ,{"destination":"/sys","type":"sysfs","source":"sysfs","options":["nosuid","noexec","nodev","ro"]},
+                {"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup","options":["nosuid","noexec","nodev","ro"]}
+                """
+            let result = try bundle.run([
+                "/bin/sh", "-c",
+                """
+                cd /sys/fs/cgroup; ls -l | sed 's/.* \\([^ ]*\\)$/\\1/' ; for d in . *; do [ -L $d ] || cat $d/cgroup.procs | grep -c .; done
+                mkdir x 2>/dev/null && echo writable; sed -n 's|.* /sys/fs/cgroup\\([^ ]*\\) \\([^ ]*\\) \\(.*\\) - .*|\\1 \\2|p' /proc/self/mountinfo | sort
+                """,
+            ])
+            #expect(result.status == 0 && result.error.isEmpty, "\(result.error)")
+            #expect(!result.output.contains("writable"))
+            looks.append(result.output)
+        }
+        #expect(looks[0] == looks[1])
+        #expect(looks[0].contains("ro,nosuid,nodev,noexec"), "\(looks[0])")
+    }
+
+    /// What `kill`, `delete` and filters rest on.
+    @Test(arguments: ["pidfd_open", "pidfd_send_signal"]) func killingWithoutProcessDescriptorsIsRefusedByName(_ call: String)
+        throws
+    {
+        let bundle = try RuntimeBundle("pidfd")
+        let started = try bundle.command(["run", "--detach", "--bundle", bundle.scratch.path], ["/bin/sleep", "100"])
+        #expect(started.status == 0, "\(started.error)")
+        defer { _ = try? bundle.command(["delete", "--force"]) }
+        bundle.without = [call]
+        let killed = try bundle.command(["kill"], after: ["KILL"])
+        #expect(killed.status == 1)
+        #expect(
+            killed.error.contains(call) && killed.error.contains("a seccomp filter around this program forbids the call"),
+            "\(killed.error)")
+        bundle.without = []
+        #expect(try bundle.command(["kill"], after: ["KILL"]).status == 0)
+    }
+
+    private static let filter = #","seccomp":{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86_64"]"#
+
+    @Test func aFilterWithoutSeccompIsRefusedByName() throws {
+        let bundle = try RuntimeBundle("seccomp")
+        bundle.linux = Self.filter + #","syscalls":[{"names":["chdir"],"action":"SCMP_ACT_ERRNO"}]}"#
+        bundle.without = ["seccomp"]
+        let result = try bundle.run(["/bin/true"])
+        #expect(result.status == 1)
+        #expect(result.error.contains("seccomp") && result.error.contains("forbids the call"), "\(result.error)")
+        bundle.without = []
+        #expect(try bundle.run(["/bin/true"]).status == 0)
+    }
+
+    /// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (5.19): `features` does not promise it, who asks for it is told.
+    @Test func killableWaitsOfNotifyingFilters() throws {
+        let flag = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+        func promised(_ without: [String]) -> Bool {
+            let output = run(Without.words(without) + ["\(binaries)/skiff-runtime", "features"]).output
+            guard let supported = output.range(of: "supportedFlags") else { return false }
+            return output[supported.upperBound...].prefix(400).contains(flag)
+        }
+        #expect(!promised(["wait-killable"]))
+        let bundle = try RuntimeBundle("killable")
+        bundle.linux = Self.filter + #","flags":["\#(flag)"],"syscalls":[{"names":["chdir"],"action":"SCMP_ACT_ERRNO"}]}"#
+        bundle.without = ["wait-killable"]
+        let result = try bundle.run(["/bin/true"])
+        #expect(result.status == 1 && result.error.contains("seccomp"), "\(result.error)")
+    }
+
+    /// MPOL_WEIGHTED_INTERLEAVE (6.9).
+    @Test func aPolicyThatTheKernelDoesNotKnowIsNamed() throws {
+        let bundle = try RuntimeBundle("interleave")
+        bundle.linux = #","memoryPolicy":{"mode":"MPOL_WEIGHTED_INTERLEAVE","nodes":"0"}"#
+        bundle.without = ["weighted-interleave"]
+        let result = try bundle.run(["/bin/true"])
+        #expect(result.status == 1)
+        #expect(result.error.contains("linux.memoryPolicy: the kernel refuses it"), "\(result.error)")
+    }
+
     @Test func featuresSayWhatIsMissing() {
         let words = Without.words(["clone3", "statx", "mount_setattr"]) + ["\(binaries)/skiff-runtime", "features"]
         let output = run(words).output

@@ -11,8 +11,13 @@ final class RuntimeBundle {
     /// Members of `process` and `linux` beyond the usual, as JSON with a comma before each.
     var process = ""
     var linux = ""
+    /// Mounts beyond /proc, as JSON with a comma before each.
+    var mounts = ""
+    /// In place of all usual kinds of namespaces.
+    var namespaces = ["pid", "ipc", "uts", "mount", "cgroup"]
     /// System calls that the runtime has to do without.
     var without: [String] = []
+    private var id = ""
     private static nonisolated(unsafe) var count = 0
 
     init(_ name: String = #function) throws {
@@ -29,20 +34,34 @@ final class RuntimeBundle {
     /// Runs a command to its end.
     func run(_ arguments: [String], timeout: Double = 30) throws -> ProcessResult {
         Self.count += 1
-        let id = "skiff-bundle-\(getpid())-\(Self.count)"
-        let namespaces = ["pid", "ipc", "uts", "mount", "cgroup"].map { "{\"type\":\"\($0)\"}" }.joined(separator: ",")
+        id = "skiff-bundle-\(getpid())-\(Self.count)"
+        try writeConfiguration(arguments)
+        return try command(["run", "--bundle", scratch.path], timeout: timeout)
+    }
+
+    /// One of the runtime's commands on the container of the last `run`, or with a process given of a new one.
+    func command(_ words: [String], _ process: [String]? = nil, after: [String] = [], timeout: Double = 30) throws
+        -> ProcessResult
+    {
+        if let process {
+            Self.count += 1
+            id = "skiff-bundle-\(getpid())-\(Self.count)"
+            try writeConfiguration(process)
+        }
+        let running = try RunningProcess(
+            Without.words(without) + ["\(binaries)/skiff-runtime", "--root", scratch.folder("state")] + words + [id] + after)
+        running.closeInput()
+        return running.finish(timeout: timeout)
+    }
+
+    private func writeConfiguration(_ arguments: [String]) throws {
+        let namespaces = namespaces.map { "{\"type\":\"\($0)\"}" }.joined(separator: ",")
         let config = """
             {"ociVersion":"1.2.0","process":{"cwd":"/","env":["PATH=/bin"],"args":\(arguments.jsonText)\(process)},
-            "root":{"path":"\(root)"},"mounts":[{"destination":"/proc","type":"proc","source":"proc"}],
+            "root":{"path":"\(root)"},"mounts":[{"destination":"/proc","type":"proc","source":"proc"}\(mounts)],
             "linux":{"cgroupsPath":"\(testCgroup)/\(id)","namespaces":[\(namespaces)]\(linux)}}
             """
         _ = try scratch.file("config.json", config)
-        let process = try RunningProcess(
-            Without.words(without) + [
-                "\(binaries)/skiff-runtime", "--root", scratch.folder("state"), "run", "--bundle", scratch.path, id,
-            ])
-        process.closeInput()
-        return process.finish(timeout: timeout)
     }
 
     /// A program of nothing but these x86_64 instructions, as /bin/NAME.

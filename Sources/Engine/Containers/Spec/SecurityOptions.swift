@@ -51,6 +51,18 @@ package struct SecurityOptions: Sendable {
         }
     }
 
+    /// What to tell who asks for SELinux labels where the kernel has no SELinux; nil where nothing is lost.
+    /// - Throws: `unsupported` where it has: this engine sets no labels, and a container without them is not what was asked for.
+    package func labelWarning(hasSELinux: Bool) throws -> String? {
+        guard let label = labels.first(where: { $0 != "disable" }) else { return nil }
+        guard !hasSELinux else {
+            throw Fault(
+                .unsupported, "--security-opt label=\(label): this engine sets no SELinux labels; label=disable runs without",
+                subject: label)
+        }
+        return "This kernel has no SELinux: --security-opt label=\(label) has no effect"
+    }
+
     private static func seccompProfile(_ value: String) throws -> Profile {
         if value == "unconfined" { return .unconfined }
         if value == "builtin" { return .standard }
