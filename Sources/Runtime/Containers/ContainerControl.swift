@@ -28,7 +28,7 @@ public func signalContainer(_ state: ContainerState, _ signal: CInt, all: Bool) 
         if signal == Signals.kill { try cgroup.killAll() } else { try cgroup.signalAll(signal) }
         if all { return }
     }
-    guard state.isAlive, let pidfd = try? Processes.open(state.pid), state.isAlive else {
+    guard let pidfd = try state.openInit() else {
         if !hasPidNamespace && signal == Signals.kill { return }
         throw Fault(.conflict, "container not running", subject: state.id)
     }

@@ -11,8 +11,8 @@ public func destroyContainer(_ state: ContainerState, stateRoot: String?, report
     func attempt(_ body: () throws -> Void) {
         do { try body() } catch { first = first ?? error }
     }
-    if state.isAlive, let pidfd = try? Processes.open(state.pid), state.isAlive {
-        // Looked at again after the descriptor was taken: the pid may have gone to another in between.
+    attempt {
+        guard let pidfd = try state.openInit() else { return }
         try? Processes.signal(pidfd: pidfd.raw, Signals.kill)
         try? waitForEnd(pidfd.raw)
     }
@@ -48,6 +48,20 @@ extension ContainerState {
     public var isAlive: Bool {
         guard pid > 0, let stat = Processes.stat(pid), stat.startTicks == startTicks else { return false }
         return stat.state != UInt8(ascii: "Z") && stat.state != UInt8(ascii: "X")
+    }
+
+    /// The init as a descriptor that cannot come to stand for another process; nil when it has ended.
+    func openInit() throws -> Descriptor? {
+        guard isAlive else { return nil }
+        do {
+            let pidfd = try Processes.open(pid)
+            // Looked at again after the descriptor was taken: the pid may have gone to another in between.
+            guard isAlive else { return nil }
+            return pidfd
+        } catch let fault as KernelFault {
+            if fault.isGone { return nil }
+            throw Fault(.system, "cannot reach the container's first process", subject: id, cause: fault)
+        }
     }
 
     /// What the container is doing now; `stateRoot` tells created from running.

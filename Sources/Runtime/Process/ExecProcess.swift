@@ -96,7 +96,10 @@ private final class ExecCreation {
             try? Processes.join(own.raw, .pid)
             throw Fault(.system, "cannot make a process in the container", subject: state.id, cause: error)
         }
-        if !child.isChild { try Processes.join(own.raw, .pid) }
+        // In a user namespace without rights to the machine's pid namespace there is no way back: only children made later would notice.
+        if !child.isChild {
+            do { try Processes.join(own.raw, .pid) } catch let fault as KernelFault where fault.isNotPermitted {}
+        }
         return child
     }
 

@@ -48,8 +48,11 @@ final class RuntimeBundle {
             id = "skiff-bundle-\(getpid())-\(Self.count)"
             try writeConfiguration(process)
         }
+        // What stays behind must not hold the pipes of the test
+        let quiet = words.contains("--detach") ? ["/bin/sh", "-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "-"] : []
         let running = try RunningProcess(
-            Without.words(without) + ["\(binaries)/skiff-runtime", "--root", scratch.folder("state")] + words + [id] + after)
+            quiet + Without.words(without) + ["\(binaries)/skiff-runtime", "--root", scratch.folder("state")] + words + [id]
+                + after)
         running.closeInput()
         return running.finish(timeout: timeout)
     }
