@@ -1,6 +1,7 @@
 import Driver
 import HTTP
 import Linux
+import Model
 
 /// What comes over a connection, read as a request or an answer with its body; and the same bytes as a URL and as base64.
 @_cdecl("LLVMFuzzerTestOneInput")
@@ -11,7 +12,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let text = String(decoding: bytes, as: UTF8.self)
     if let url = HTTPURL(text) { precondition(HTTPURL(url.description) == url) }
     _ = HTTPURL("http://h/v2/")?.resolving(text)
-    if let decoded = Base64.decode(text) { precondition(Base64.decode(Base64.encode(decoded)) == decoded) }
+    if let decoded = Base64Text.decode(text) { precondition(Base64Text.decode(Base64Text.encode(decoded)) == decoded) }
     _ = HTTPDate.seconds(text)
     return 0
 }

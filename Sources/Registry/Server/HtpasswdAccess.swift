@@ -130,7 +130,7 @@ package final class HtpasswdAccess: RegistryAccess {
     static func parse(_ text: String, _ path: String) throws -> [String: String] {
         var users: [String: String] = [:]
         for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            let line = String(line).trimmed.filter { $0 != "\r" }
+            let line = HTTPFields.trimmed(line).filter { $0 != "\r" }
             if line.isEmpty || line.hasPrefix("#") { continue }
             guard let colon = line.firstIndex(of: ":"), colon > line.startIndex else {
                 throw Fault(.invalid, "\(path):\(number + 1): not user:hash", subject: path)

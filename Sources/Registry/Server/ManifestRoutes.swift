@@ -44,7 +44,7 @@ extension RegistryService {
         let content = try readAll(request.body, limit: store.limits.manifestSize)
         let mediaType = request["content-type"].map { field in
             let type = field.prefix { $0 != ";" }
-            return String(type).trimmed.lowercased()
+            return HTTPFields.trimmed(type).lowercased()
         }
         var tag: String?
         var wanted: Digest?
@@ -87,15 +87,5 @@ extension RegistryService {
         }
         guard done else { throw DistributionFault.manifestUnknown(reference.description) }
         return ServerResponse(202)
-    }
-}
-
-extension String {
-    /// Without blanks at both ends.
-    var trimmed: String {
-        var text = self[...]
-        while text.first == " " || text.first == "\t" { text.removeFirst() }
-        while text.last == " " || text.last == "\t" { text.removeLast() }
-        return String(text)
     }
 }

@@ -1,3 +1,4 @@
+import HTTP
 import Linux
 import Model
 import State
@@ -72,7 +73,8 @@ extension RegistryStore {
 
     /// After a reboot the blobs that no manifest had brought to the disk yet are hashed; what is not whole goes.
     private func verifyAfterPowerLoss(_ known: [Digest: StoredBlob]) throws {
-        let boot = try String(decoding: Files.read("/proc/sys/kernel/random/boot_id", limit: 128), as: UTF8.self).trimmed
+        let boot = HTTPFields.trimmed(
+            String(decoding: try Files.read("/proc/sys/kernel/random/boot_id", limit: 128), as: UTF8.self))
         let last = try database.read { try $0.first("SELECT value FROM setting WHERE name = 'boot'") { $0.text(0) } }
         if last == boot { return }
         if last != nil {

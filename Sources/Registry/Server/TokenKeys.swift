@@ -1,4 +1,5 @@
 import CCrypto
+import HTTP
 import JSON
 import Linux
 import Model
@@ -133,7 +134,7 @@ package enum TokenKeys {
         var kind: String?
         var body = ""
         for line in text.split(whereSeparator: \.isNewline) {
-            let line = String(line).trimmed
+            let line = HTTPFields.trimmed(line)
             if line.hasPrefix("-----BEGIN "), line.hasSuffix("-----") {
                 kind = String(line.dropFirst(11).dropLast(5))
                 body = ""
