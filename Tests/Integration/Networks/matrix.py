@@ -49,7 +49,7 @@ def open_ports(address, space=stage.outside, ports="1-9999", udp=False):
 
 
 everywhere = {8001, 8005, 8006}
-for address, expected in ((lab.H4, everywhere), (lab.H4_SECOND, everywhere | {8003}), (lab.H6, everywhere)):
+for address, expected in ((lab.H4, everywhere), (lab.H4_SECOND, everywhere | {8003}), (lab.H6, everywhere if players.container("guest", 6) else everywhere - {8005})):
     if not any(re.search(pattern, f"nmap | {address}") for pattern in cast.KNOWN):
         seen = open_ports(address)
         lab.check(f"nmap from outside: {address} shows what is published, and nothing else", seen == expected, f"{sorted(seen)}, not {sorted(expected)}")
