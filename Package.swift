@@ -13,7 +13,7 @@ let quick: [SwiftSetting] =
             "-Xfrontend", "-disable-generic-metadata-prespecialization",
         ])
     ]
-let quickRooms = ["JSON", "Model", "Linux", "Logs", "Runtime", "Shim", "Client", "CLI"]
+let quickRooms = ["JSON", "Model", "Linux", "Logs", "Names", "Runtime", "Shim", "Client", "CLI"]
 
 /// Rooms that end up in `skiff-runtime` stay free of Foundation, NIO and the concurrency runtime (docs/decisions/0001).
 func room(_ name: String, _ dependencies: [Target.Dependency], link: [String] = []) -> Target {
@@ -59,8 +59,9 @@ let package = Package(
         room("Model", ["JSON"]),
         room("Linux", ["CKernel", "JSON", "Model"]),
         room("Logs", ["Linux", "JSON", "Model"]),
+        room("Names", ["Linux", "JSON", "Model"]),
         room("Runtime", ["Linux", "JSON", "Model"]),
-        room("Shim", ["Runtime", "Logs", "Linux", "JSON", "Model"]),
+        room("Shim", ["Runtime", "Logs", "Names", "Linux", "JSON", "Model"]),
 
         room("Tar", ["Linux", "JSON", "Model"]),
 
@@ -72,13 +73,13 @@ let package = Package(
             ]),
         room("State", ["CSQLite", "JSON", "Model"], link: ["-l:libsqlite3.a", "-lm"]),
         room("Images", ["Archive", "State", "Linux", "JSON", "Model"]),
-        room("Networks", ["State", "Linux", "JSON", "Model"]),
+        room("Networks", ["State", "Names", "Linux", "JSON", "Model"]),
         // HTTP/1.1 on blocking sockets, plain or TLS; names to addresses: never in the fully static programs (decision 9)
         room("HTTP", ["CTLS", "Linux", "Model"], link: ["-l:libssl.a", "-l:libcrypto.a"]),
         room(
             "Registry", ["CCrypt", "CCrypto", "HTTP", "Images", "Archive", "State", "Linux", "JSON", "Model"],
             link: ["-l:libcrypt.a"]),
-        room("Engine", ["Registry", "HTTP", "Images", "Networks", "Logs", "State", "Archive", "Linux", "JSON", "Model", log]),
+        room("Engine", ["Registry", "HTTP", "Images", "Networks", "Names", "Logs", "State", "Archive", "Linux", "JSON", "Model", log]),
         room("API", ["Engine", "Linux", "JSON", "Model", log] + nio),
         room(
             "Daemon", ["API", "Engine", "Registry", "HTTP", "Images", "Networks", "State", "Linux", "JSON", "Model", log] + nio),
@@ -110,7 +111,7 @@ let package = Package(
         tests("HouseTests", []),
         tests(
             "Integration",
-            ["TestSupport", "Images", "Archive", "Linux", "Logs", "Runtime", "Networks", "State", "JSON", "Model"],
+            ["TestSupport", "Images", "Archive", "Linux", "Logs", "Names", "Runtime", "Networks", "State", "JSON", "Model"],
             exclude: [
                 "Networks/lab.py", "Networks/flood.py", "Networks/matrix.py", "Networks/cast.py", "Networks/books.py",
                 "Networks/storm.py", "Networks/streams.py", "Networks/policy.py", "Networks/hostile.py",
@@ -126,6 +127,7 @@ let package = Package(
         tests("ModelTests", ["Model", "JSON"]),
         tests("LinuxTests", ["Linux", "Model"]),
         tests("LogsTests", ["Logs", "Linux", "Model"]),
+        tests("NamesTests", ["Names", "Linux", "JSON", "Model"]),
         tests("RuntimeTests", ["Runtime", "Linux", "JSON", "Model"]),
         tests("ShimTests", ["Shim", "Logs", "Linux", "Model", "JSON"]),
         tests("ArchiveTests", ["TestSupport", "Archive", "Linux", "Model"]),
@@ -133,7 +135,7 @@ let package = Package(
         tests("HTTPTests", ["TestSupport", "HTTP", "Linux", "Model"]),
         tests("RegistryTests", ["TestSupport", "Registry", "HTTP", "Images", "Archive", "State", "Linux", "JSON", "Model"]),
         tests("NetworksTests", ["TestSupport", "Networks", "State", "Linux", "Model", "JSON"]),
-        tests("EngineTests", ["Engine", "Networks", "Linux", "Model", "JSON"]),
+        tests("EngineTests", ["Engine", "Networks", "Names", "Linux", "Model", "JSON"]),
         tests("StateTests", ["State", "Model", "JSON"]),
         tests("APITests", ["API", "Engine", "Linux", "Model", "JSON", log] + nio),
         tests("DaemonTests", ["Daemon", "Model"]),

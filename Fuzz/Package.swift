@@ -31,6 +31,7 @@ let package = Package(
         room("Linux", ["CKernel", "JSON", "Model"]),
         room("Tar", ["Linux", "JSON", "Model"]),
         room("Archive", ["Tar", "CCompression", "CCrypto", "Linux", "JSON", "Model"]),
+        room("Names", ["Linux", "JSON", "Model"]),
         room("HTTP", ["CTLS", "Linux", "Model"]),
         // only what reads requests: the rest of the room needs the store
         .target(
@@ -43,6 +44,7 @@ let package = Package(
         fuzzer("RegistryFuzzer", ["Driver", "RegistryParsers", "HTTP"], link: ["-Xlinker", "-lssl", "-Xlinker", "-lcrypto"]),
         fuzzer("WireFuzzer", ["Driver", "HTTP", "Linux", "Model"], link: ["-Xlinker", "-lssl", "-Xlinker", "-lcrypto"]),
         fuzzer("TarFuzzer", ["Driver", "Archive"], link: codecs),
+        fuzzer("NamesFuzzer", ["Driver", "Names", "Model"]),
         fuzzer("ReferenceFuzzer", ["Driver", "Model"]),
         fuzzer("ManifestFuzzer", ["Driver", "Model", "JSON"]),
     ],

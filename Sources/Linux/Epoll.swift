@@ -39,6 +39,13 @@ public final class Epoll: Sendable {
         let count = try kernel("epoll_wait") { skiff_epoll_wait(descriptor.raw, &tokens, &events, 64, timeout) }
         return (0..<Int(count)).map { (tokens[$0], Events(rawValue: events[$0])) }
     }
+
+    func wait(milliseconds: Int?, tokens: inout [UInt64], events: inout [UInt32]) throws -> Int {
+        let timeout = CInt(clamping: milliseconds ?? -1)
+        let limit = CInt(min(tokens.count, events.count))
+        return Int(
+            try kernel("epoll_wait") { skiff_epoll_wait(descriptor.raw, &tokens, &events, limit, timeout) })
+    }
 }
 
 /// A descriptor that becomes readable when the process has ended. pidfd_open(2)

@@ -12,6 +12,7 @@ public func runtimeMain(isSealed: Bool = false, mount: CInt = -1) -> Int32 {
     }
     if arguments.count > 1, arguments[1] == "clear-shim" { return ClearCommand.run(Array(arguments.dropFirst(2))) }
     if arguments.count > 1, arguments[1] == "open-root" { return RootHelper.run() }
+    if arguments.count > 1, arguments[1] == "names" { return NamesMode.run(Array(arguments.dropFirst(2))) }
     if arguments.count > 1, arguments[1] == "shim" { return shimMain(arguments: Array(arguments.dropFirst(2))) }
     return RuntimeCommand.run(arguments.dropFirst())
 }

@@ -11,17 +11,17 @@ import Testing
     /// Rooms of ours that a room may import, beside JSON and Model, which are open to every room but JSON itself.
     static let allowed: [String: Set<String>] = [
         "JSON": [], "Model": [], "Linux": ["CKernel"],
-        "Logs": ["Linux"], "Runtime": ["Linux"], "Shim": ["Runtime", "Logs", "Linux"],
+        "Logs": ["Linux"], "Names": ["Linux"], "Runtime": ["Linux"], "Shim": ["Runtime", "Logs", "Names", "Linux"],
         "Tar": ["Linux"], "Archive": ["Tar", "Linux", "CCompression", "CCrypto"], "State": ["CSQLite"],
         "Images": ["Archive", "State", "Linux"],
         "HTTP": ["CTLS", "Linux"], "Registry": ["CCrypt", "CCrypto", "HTTP", "Images", "Archive", "State", "Linux"],
-        "Networks": ["State", "Linux"],
-        "Engine": ["Registry", "HTTP", "Images", "Networks", "Logs", "State", "Archive", "Linux"],
+        "Networks": ["State", "Names", "Linux"],
+        "Engine": ["Registry", "HTTP", "Images", "Networks", "Names", "Logs", "State", "Archive", "Linux"],
         "API": ["Engine", "Linux"], "Daemon": ["API", "Engine", "Registry", "HTTP", "Images", "Networks", "State", "Linux"],
         "Client": ["Linux"], "CLI": ["Client", "Tar", "Linux"],
     ]
     /// Rooms that end up in the static, single-threaded binaries.
-    static let bare: Set<String> = ["JSON", "Model", "Linux", "Logs", "Runtime", "Shim", "Tar", "Client", "CLI"]
+    static let bare: Set<String> = ["JSON", "Model", "Linux", "Logs", "Names", "Runtime", "Shim", "Tar", "Client", "CLI"]
     static let nio: Set<String> = ["API", "Daemon"]
 
     static func sources(_ room: String) -> [String] {
