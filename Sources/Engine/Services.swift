@@ -66,9 +66,11 @@ public struct Services: Sendable {
             log.warning("\(text)")
         }
         let events = EventService()
+        let reactor = try ShimReactor()
+        let names = try NamesService(configuration, networks: sandboxes.networks, reactor: reactor, log: log)
         let core = EngineCore(
-            configuration: configuration, database: database, images: images, sandboxes: sandboxes,
-            reactor: try ShimReactor(), pool: BlockingPool(width: 8, label: "skiff.work"),
+            configuration: configuration, database: database, images: images, sandboxes: sandboxes, names: names,
+            reactor: reactor, pool: BlockingPool(width: 8, label: "skiff.work"),
             background: BlockingPool(width: 2, label: "skiff.background"), registry: ContainerRegistry(), events: events,
             execs: ExecTable(), accounts: AccountCache(), log: log, bootID: Self.bootID())
         try core.noteStorageDriver()
@@ -105,6 +107,7 @@ public struct Services: Sendable {
             container.board.abandon()
             await container.letGo()
         }
+        await core.names.shutdown()
         await core.sandboxes.shutdown()
         try? await core.database.sync()
     }

@@ -44,7 +44,7 @@ public struct NamesAddress: Sendable, Hashable {
 }
 
 /// Another name for somebody, that one sandbox alone knows (docker's links on networks of users).
-public struct NamesLink: Sendable, Hashable {
+public struct NamesAlias: Sendable, Hashable {
     public var alias: String
     /// A name that the sandbox's networks know.
     public var target: String
@@ -71,7 +71,7 @@ public struct NamesSandbox: Sendable, Hashable {
     public var id: ObjectID
     /// In the order in which they are asked.
     public var endpoints: [NamesEndpoint] = []
-    public var links: [NamesLink] = []
+    public var links: [NamesAlias] = []
     public var hosts: [NamesHost] = []
     /// `--dns`; empty: the host's.
     public var servers: [String] = []
@@ -116,7 +116,7 @@ extension NamesEndpoint: JSONReadable, JSONWritable {
     }
 }
 
-extension NamesLink: JSONReadable, JSONWritable {
+extension NamesAlias: JSONReadable, JSONWritable {
     public init(from reader: inout JSONReader) throws {
         self.init(alias: "", target: "")
         try reader.object { key, reader in

@@ -33,7 +33,7 @@ final class NamesConversation {
 
     private func wait() {
         var entries = [PollEntry(link.bell.raw)]
-        if let connection { entries.append(PollEntry(connection.raw)) }
+        if let raw = connection?.raw { entries.append(PollEntry(raw)) }
         let left = retryTime.map { CInt(clamping: max(0, $0 - Clock.monotonic) / 1_000_000 + 1) }
         _ = try? Polling.wait(&entries, milliseconds: left ?? -1)
         link.bell.silence()
@@ -165,8 +165,8 @@ final class NamesConversation {
 extension NamesConversation {
     /// True when a process is there that speaks our protocol; `served` is what it says then.
     private func connectToLiving() -> Bool {
-        guard let socket = try? SeqPacket.connect(to: link.settings.socket) else { return false }
-        connection = socket
+        connection = try? SeqPacket.connect(to: link.settings.socket)
+        if connection == nil { return false }
         do {
             let answer = try ask(.list)
             guard answer.version == NamesAnswer.currentVersion else {

@@ -51,6 +51,14 @@ public enum ResolverFiles {
         return text
     }
 
+    /// The names and addresses of `--add-host`; what hosts(5) would refuse is left out.
+    public static func extraHosts(_ extras: [String], gateway: IPv4Address?) -> [(name: String, address: IPAddress)] {
+        extras.compactMap { extra in
+            guard let (name, text) = try? extraHost(extra, gateway: gateway), let address = IPAddress(text) else { return nil }
+            return (name, address)
+        }
+    }
+
     /// docker accepts `name:address` and `name=address`, IPv6 with or without brackets.
     private static func extraHost(_ extra: String, gateway: IPv4Address?) throws -> (name: String, address: String) {
         let bad = Fault(.invalid, "bad format for add-host: \"\(extra)\"", subject: extra)
@@ -125,6 +133,17 @@ public enum ResolverFiles {
         if !options.search.isEmpty { content.search = options.search == ["."] ? [] : options.search }
         if !options.options.isEmpty { content.options = options.options }
         if content.servers.isEmpty, !sharesHost { content.servers = ["8.8.8.8", "8.8.4.4"] }
+        return content.text
+    }
+
+    /// docker's /etc/resolv.conf for a container whose names are answered at 127.0.0.11: the host's search list and options, and
+    /// names with however few dots are asked for as they are.
+    public static func resolv(host: String?, asking server: IPv4Address, options: ResolverOptions) -> String {
+        var content = Content(host ?? "")
+        content.servers = [server.description]
+        if !options.search.isEmpty { content.search = options.search == ["."] ? [] : options.search }
+        if !options.options.isEmpty { content.options = options.options }
+        if !content.options.contains(where: { $0.hasPrefix("ndots:") }) { content.options.append("ndots:0") }
         return content.text
     }
 

@@ -86,7 +86,7 @@ import Testing
     @Test func linksAreKnownToTheirOwnerAlone() throws {
         let db = sandbox(endpoint(Self.network, "n", ["10.1.0.3"], ["db"]))
         var web = sandbox(endpoint(Self.network, "n", ["10.1.0.2"], ["web"]))
-        web.links = [NamesLink(alias: "postgres", target: "db")]
+        web.links = [NamesAlias(alias: "postgres", target: "db")]
         web.hosts = [NamesHost(name: "host.docker.internal", address: try #require(IPAddress("10.1.0.1")))]
         var table = NamesTable()
         for one in [db, web] { table.put(one) }
@@ -155,7 +155,7 @@ import Testing
                 network: "n", networkName: "net", addresses: [NamesAddress(try #require(IPAddress("10.0.0.2")), prefix: 24)],
                 names: ["a", "b"])
         ]
-        sandbox.links = [NamesLink(alias: "x", target: "y")]
+        sandbox.links = [NamesAlias(alias: "x", target: "y")]
         sandbox.hosts = [NamesHost(name: "h", address: .v4(.loopback))]
         sandbox.servers = ["10.0.0.53"]
         sandbox.forwards = false

@@ -64,6 +64,7 @@ extension Container {
             now: wallClock())
         core.execs.containerEnded(self)
         if let sandbox = run.sandbox {
+            core.names.leave(sandbox.id)
             // Published ports are free again before anybody hears of the end.
             if sandbox.bindings.isEmpty {
                 Task { [core] in await core.sandboxes.release(sandbox) }

@@ -216,7 +216,7 @@ extension Container {
         try await queue.run { try await self.renameNow(name) }
     }
 
-    private func renameNow(_ name: String) throws {
+    private func renameNow(_ name: String) async throws {
         let old = board.snapshot.name
         guard name != old else {
             throw Fault(.invalid, "Renaming a container with the same name as its current name", subject: name)
@@ -228,6 +228,8 @@ extension Container {
         }
         core.registry.release(old, of: id)
         board.update { $0.name = name }
+        let snapshot = board.snapshot
+        if let sandbox = snapshot.sandbox { try? await core.names.changed(sandbox, snapshot) }
         emit("rename", ["oldName": "/" + old])
     }
 

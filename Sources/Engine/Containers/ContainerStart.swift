@@ -76,7 +76,10 @@ extension Container {
             CrashPoint.startRecorded.reach()
             tellNetworks("connect", run.sandbox)
         } catch {
-            if sandbox != nil { await core.sandboxes.release(id) }
+            if sandbox != nil {
+                core.names.leave(id)
+                await core.sandboxes.release(id)
+            }
             throw error
         }
         emit("start")
@@ -94,8 +97,12 @@ extension Container {
         var launch = ShimLaunch(
             id: id, spec: plan.spec, config: plan.config, netns: sandbox?.netns ?? plan.joinedNetwork?.raw,
             hold: sandbox?.reserved ?? [])
-        let files = plan.files
         let record = sandbox?.record
+        var plannedFiles = plan.files
+        plannedFiles?.asksNames = record.map { core.names.serves($0) } ?? false
+        let files = plannedFiles
+        // Meanwhile the shim is started
+        async let named: Void = enterNames(sandbox)
         launch.sandbox = record
         let started = try await core.pool.run { [launch] in
             try files?.write(record)
@@ -106,7 +113,10 @@ extension Container {
         for client in waitingClients { _ = connection.post(.attach(client.stream), passing: client.descriptor) }
         waitingClients = []
         let answer: ShimAnswer
-        do { answer = try await connection.request(.start) } catch {
+        do {
+            try await named
+            answer = try await connection.request(.start)
+        } catch {
             await abandon(connection, pid: started.pid)
             throw explain(Fault(error), plan)
         }
@@ -117,8 +127,15 @@ extension Container {
             throw Fault(.system, "the container's shim does not speak this engine's protocol")
         }
         listen(to: connection)
+        core.names.started(id, pid: process.pid, startTicks: process.startTicks)
         return RunningContainer(
             pid: process.pid, startTicks: process.startTicks, startedAt: process.startedAt, sandbox: sandbox?.record)
+    }
+
+    /// The container knows its neighbours' names, and they know it, before its process runs.
+    private func enterNames(_ sandbox: SandboxLease?) async throws {
+        guard let sandbox else { return }
+        try await core.names.enter(sandbox.record, board.snapshot, namespace: sandbox.netns)
     }
 
     /// A start has failed: waits until the shim has cleaned up, and cleans up where it cannot.
@@ -164,6 +181,8 @@ struct ContainerFiles: Sendable {
     var options: ResolverOptions
     /// The container is in the host's network.
     var sharesHost: Bool
+    /// Names are answered at 127.0.0.11.
+    var asksNames = false
 
     /// Blocking.
     func write(_ sandbox: SandboxRecord?) throws {
@@ -179,9 +198,14 @@ struct ContainerFiles: Sendable {
         let resolved = (try? readFile("/run/systemd/resolve/resolv.conf", limit: 1 << 20)).map {
             String(decoding: $0, as: UTF8.self)
         }
-        let resolv =
-            sharesHost && options == ResolverOptions()
-            ? host ?? "" : ResolverFiles.resolv(host: host, resolved: resolved, options: options)
+        let resolv: String
+        if asksNames {
+            resolv = ResolverFiles.resolv(host: host, asking: NamesSockets.address, options: options)
+        } else if sharesHost, options == ResolverOptions() {
+            resolv = host ?? ""
+        } else {
+            resolv = ResolverFiles.resolv(host: host, resolved: resolved, options: options)
+        }
         try writeFile(folder + "/hosts", Array(hosts.utf8), permissions: 0o644)
         try writeFile(folder + "/hostname", Array(ResolverFiles.hostname(hostname).utf8), permissions: 0o644)
         try writeFile(folder + "/resolv.conf", Array(resolv.utf8), permissions: 0o644)

@@ -10,6 +10,7 @@ struct EngineCore: Sendable {
     let database: Database
     let images: ImageStore
     let sandboxes: SandboxService
+    let names: NamesService
     let reactor: ShimReactor
     let pool: BlockingPool
     let background: BlockingPool

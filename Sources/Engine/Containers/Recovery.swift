@@ -29,6 +29,7 @@ struct Recovery: Sendable {
         }
         try await core.sandboxes.restore(living)
         core.ready.fulfil(())
+        Task { [core] in await core.names.restore(core.registry.all.map(\.snapshot)) }
         for container in containers { await container.resumePolicies(rebooted: rebooted) }
         let orphans = Array(found)
         Task { [core] in
