@@ -1,7 +1,7 @@
 """The table of `make bench`: each row measures skiff and its peers in turns. Called by bench.sh inside its own namespaces."""
 import json, os, pathlib, re, shutil, signal, statistics, subprocess, sys, time
 
-import images, networks
+import images, networks, names
 
 HERE = pathlib.Path(__file__).resolve().parent
 BIN = HERE.parent / "bin"
@@ -280,6 +280,8 @@ def main():
             engine_rows(outside, inside, root)
         if any(wanted(name) for name in networks.NAMES):
             networks.Rows(sys.modules[__name__], outside, inside).run()
+        if any(wanted(name) for name in names.NAMES):
+            names.Rows(sys.modules[__name__]).run()
         for note in dict.fromkeys(notes):
             print("note:", note)
         out = pathlib.Path(os.environ.get("OUT", HERE.parent / ".bench/results.json"))

@@ -20,7 +20,8 @@ public enum ResolverFiles {
     /// docker's /etc/hosts: loopback, extra hosts, and the container's own names with its address.
     /// - Throws: `invalid` for an extra host that is none, in docker's words.
     public static func hosts(
-        hostname: String, domain: String = "", address: IPv4Address?, gateway: IPv4Address?, options: ResolverOptions
+        hostname: String, domain: String = "", address: IPv4Address?, gateway: IPv4Address?, options: ResolverOptions,
+        linked: [(names: String, address: IPv4Address)] = []
     ) throws -> String {
         var text = """
             127.0.0.1\tlocalhost
@@ -35,9 +36,20 @@ public enum ResolverFiles {
             let (name, target) = try extraHost(extra, gateway: gateway)
             text += "\(target)\t\(name)\n"
         }
+        for link in linked { text += "\(link.address)\t\(link.names)\n" }
         guard let address else { return text }
         let names = domain.isEmpty ? hostname : "\(hostname).\(domain) \(hostname)"
         return text + "\(address)\t\(names)\n"
+    }
+
+    /// An /etc/hosts in which the lines of linked containers bear their addresses of now; all other lines stay as they are.
+    public static func relinked(_ text: String, _ linked: [(names: String, address: IPv4Address)]) -> String {
+        text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            guard let tab = line.firstIndex(of: "\t"),
+                let link = linked.first(where: { line[line.index(after: tab)...] == $0.names })
+            else { return String(line) }
+            return "\(link.address)\t\(link.names)"
+        }.joined(separator: "\n")
     }
 
     /// The host's own file and the extra hosts: what docker gives a container with `--network host`.

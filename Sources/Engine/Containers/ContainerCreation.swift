@@ -15,6 +15,7 @@ struct ContainerCreation: Sendable {
         let image = try core.images.resolve(imageName)
         if let platform, !platform.isEmpty { try check(platform, image, imageName) }
         let id = ObjectID.random()
+        try checkLinks(request.hostConfig)
         let networks = core.sandboxes.networks
         let fresh = ContainerWishes(request, image: image, imageName: imageName, id: id) { try? networks.resolve($0) }
         // Looks at files of the host: off the cooperative pool.
@@ -34,6 +35,16 @@ struct ContainerCreation: Sendable {
         response.id = id.text
         response.warnings = warnings
         return response
+    }
+
+    /// Whom a container is linked to must be there; it need not run before the start.
+    private func checkLinks(_ host: Docker.HostConfig?) throws {
+        for link in host?.links ?? [] {
+            let target = ContainerLink.parse(link).target
+            do { _ = try core.registry.resolve(target) } catch {
+                throw Fault(error).prefixed("could not get container for \(target)")
+            }
+        }
     }
 
     /// The wished name, or two words that nobody has.

@@ -11,6 +11,7 @@ extension Container {
         guard let digest = Digest(snapshot.imageID) else { throw Fault(.system, "container \(id.short) has no image") }
         let image = try core.images.image(digest)
         let spaces = try joinedNamespaces(description)
+        let links = try core.links(of: snapshot)
         let folder = core.layout.container(id)
         try await prepareVolumes(description, image)
         let apparmor = try await core.apparmor.settled()
@@ -27,6 +28,7 @@ extension Container {
             if description.host.useInit == true { input.initPath = core.configuration.runtimeBinary }
             input.apparmor = apparmor
             input.sharedMemory = spaces.sharedMemory
+            input.linkVariables = links.flatMap(\.variables)
             let spec = try SpecBuilder(input).build()
             var config = ShimConfig(
                 id: id, rootfs: try core.rootfs(id, image))
@@ -42,6 +44,7 @@ extension Container {
                 plan.files = ContainerFiles(
                     folder: folder, hostname: spaces.hostname, domain: description.config.domainname ?? "",
                     options: Self.resolverOptions(description.host), sharesHost: description.network == .host)
+                plan.files?.links = links
             }
             return plan
         }

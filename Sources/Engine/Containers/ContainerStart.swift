@@ -83,6 +83,7 @@ extension Container {
             throw error
         }
         emit("start")
+        Task { [core, id] in try? await core.background.run { core.renewLinks(to: id) } }
         if core.configuration.healthChecks { startHealthChecks() }
     }
 
@@ -183,6 +184,8 @@ struct ContainerFiles: Sendable {
     var sharesHost: Bool
     /// Names are answered at 127.0.0.11.
     var asksNames = false
+    /// Of a container on the default bridge.
+    var links: [ContainerLink] = []
 
     /// Blocking.
     func write(_ sandbox: SandboxRecord?) throws {
@@ -192,22 +195,34 @@ struct ContainerFiles: Sendable {
         } else {
             hosts = try ResolverFiles.hosts(
                 hostname: hostname, domain: domain, address: sandbox?.primary?.ipv4?.address,
-                gateway: sandbox?.primary?.ipv4?.gateway, options: options)
-        }
-        let host = (try? readFile("/etc/resolv.conf", limit: 1 << 20)).map { String(decoding: $0, as: UTF8.self) }
-        let resolved = (try? readFile("/run/systemd/resolve/resolv.conf", limit: 1 << 20)).map {
-            String(decoding: $0, as: UTF8.self)
-        }
-        let resolv: String
-        if asksNames {
-            resolv = ResolverFiles.resolv(host: host, asking: NamesSockets.address, options: options)
-        } else if sharesHost, options == ResolverOptions() {
-            resolv = host ?? ""
-        } else {
-            resolv = ResolverFiles.resolv(host: host, resolved: resolved, options: options)
+                gateway: sandbox?.primary?.ipv4?.gateway, options: options,
+                linked: links.map { ($0.hostsNames, $0.address) })
         }
         try writeFile(folder + "/hosts", Array(hosts.utf8), permissions: 0o644)
         try writeFile(folder + "/hostname", Array(ResolverFiles.hostname(hostname).utf8), permissions: 0o644)
-        try writeFile(folder + "/resolv.conf", Array(resolv.utf8), permissions: 0o644)
+        try writeFile(folder + "/resolv.conf", Array(resolv(asksNames: asksNames).utf8), permissions: 0o644)
+    }
+
+    /// The text of /etc/resolv.conf. Blocking.
+    func resolv(asksNames: Bool) -> String {
+        func text(_ path: String) -> String? {
+            (try? readFile(path, limit: 1 << 20)).map { String(decoding: $0, as: UTF8.self) }
+        }
+        let host = text("/etc/resolv.conf")
+        if asksNames { return ResolverFiles.resolv(host: host, asking: NamesSockets.address, options: options) }
+        if sharesHost, options == ResolverOptions() { return host ?? "" }
+        return ResolverFiles.resolv(host: host, resolved: text("/run/systemd/resolve/resolv.conf"), options: options)
+    }
+
+    /// The container has come to its first network with names, or left the last one: a file that is still as we wrote it is
+    /// written anew, in place, because it is bound into the container. Blocking.
+    func rewriteResolv(asksNames: Bool) throws {
+        let path = folder + "/resolv.conf"
+        guard let present = try? readFile(path, limit: 1 << 20), present.elementsEqual(resolv(asksNames: !asksNames).utf8)
+        else {
+            return
+        }
+        let file = try Files.open(path, [.writeOnly, .truncate])
+        try Files.write(file.raw, Array(resolv(asksNames: asksNames).utf8))
     }
 }

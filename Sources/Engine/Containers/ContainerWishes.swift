@@ -161,8 +161,6 @@ struct ContainerWishes {
     /// What this engine does not have is refused by its name.
     private func refuseUnsupported() throws {
         func refuse(_ what: String) -> Fault { Fault(.unsupported, "\(what) is not supported by this engine", subject: what) }
-        // On networks of users' own the endpoint says which; these would be /etc/hosts and the environment of the default bridge.
-        if !(host.links ?? []).isEmpty, NetworkMode(host.networkMode) == .bridge { throw refuse("--link on the default bridge") }
         if !(host.volumesFrom ?? []).isEmpty { throw refuse("--volumes-from") }
         if !(host.deviceRequests ?? []).isEmpty { throw refuse("--gpus (DeviceRequests)") }
         if !(host.storageOpt ?? [:]).isEmpty { throw refuse("--storage-opt") }

@@ -35,6 +35,7 @@ extension Container {
         try remember(network.name, wish)
         status.replaceSandbox(record)
         publish()
+        await namesChanged(record)
         core.tell("connect", network, container: id)
     }
 
@@ -66,7 +67,25 @@ extension Container {
         }
         try remember(network.name, nil)
         publish()
+        if let sandbox = status.running?.sandbox { await namesChanged(sandbox) }
         core.tell("disconnect", network, container: id)
+    }
+
+    /// Names follow the networks. The container is on them in any case, so a fault is only told.
+    private func namesChanged(_ sandbox: SandboxRecord) async {
+        let snapshot = board.snapshot
+        let description = snapshot.description
+        let files = ContainerFiles(
+            folder: core.layout.container(id), hostname: "", domain: "", options: Self.resolverOptions(description.host),
+            sharesHost: false)
+        let asksNames = core.names.serves(sandbox)
+        do {
+            if asksNames { try await core.names.changed(sandbox, snapshot) }
+            try await core.pool.run { try files.rewriteResolv(asksNames: asksNames) }
+            if !asksNames { core.names.leave(id) }
+        } catch {
+            core.log.warning("names of container \(id.short): \(Fault(error))")
+        }
     }
 
     private static let shared = Fault(

@@ -90,7 +90,8 @@ extension NamesService {
             if !network.isInternal { record.forwards = true }
             guard Self.resolves(network) else { continue }
             record.endpoints.append(Self.endpoint(endpoint, snapshot))
-            record.links += (snapshot.links(on: network.name)).compactMap { Self.link($0) }
+            let links = snapshot.description.endpoints[network.name]?.links ?? []
+            record.links += links.compactMap { Self.link($0) }
         }
         let gateway = sandbox.primary?.ipv4?.gateway
         record.hosts = ResolverFiles.extraHosts(host.extraHosts ?? [], gateway: gateway).map {
@@ -111,7 +112,7 @@ extension NamesService {
         if let ipv6 = endpoint.ipv6 { addresses.append(NamesAddress(.v6(ipv6.address), prefix: ipv6.prefix)) }
         return NamesEndpoint(
             network: endpoint.network.text, networkName: endpoint.networkName, addresses: addresses,
-            names: snapshot.names(aliases: endpoint.aliases))
+            names: snapshot.dnsNames(on: endpoint.networkName, aliases: endpoint.aliases))
     }
 
     /// docker's `container:alias`, or a container's name alone.
@@ -121,18 +122,6 @@ extension NamesService {
         let name = target.hasPrefix("/") ? String(target.dropFirst()) : target
         return NamesAlias(alias: parts.count == 2 ? parts[1] : name, target: name)
     }
-}
-
-extension ContainerSnapshot {
-    /// The names by which neighbours find it; the first is for reverse questions.
-    func names(aliases: [String]) -> [String] {
-        let hostname = description.config.hostname ?? ""
-        var seen: Set<String> = []
-        return ([name] + aliases + [id.short, hostname]).filter { !$0.isEmpty && seen.insert($0).inserted }
-    }
-
-    /// `container:alias` as wished of a network.
-    func links(on network: String) -> [String] { description.endpoint?.links ?? [] }
 }
 
 /// The way into a sandbox's network namespace: what holds it open until its process runs, then that process.

@@ -17,6 +17,8 @@ struct SpecInput: Sendable {
     var apparmor = AppArmorStanding.absent
     /// /dev/shm of the container whose IPC namespace is joined.
     var sharedMemory: String?
+    /// `NAME=value` of linked containers; the container's own settings win.
+    var linkVariables: [String] = []
 }
 
 /// Turns what `docker run` can say into the runtime's specification.
@@ -60,7 +62,7 @@ struct SpecBuilder {
         process.user = OCI.User(uid: input.account.uid, gid: input.account.gid)
         process.user.additionalGids = input.account.groups
         process.env = Self.environment(
-            description.config.env ?? [], hostname: input.hostname, terminal: description.hasTerminal,
+            input.linkVariables + (description.config.env ?? []), hostname: input.hostname, terminal: description.hasTerminal,
             home: input.account.home)
         let granted = try CapabilitySet.granted(
             add: host.capAdd ?? [], drop: host.capDrop ?? [], privileged: privileged)
