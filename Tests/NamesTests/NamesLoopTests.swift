@@ -12,7 +12,7 @@ private final class Running: Sendable {
     let sandbox: ObjectID = .random()
 
     init(resolvConf: String = "/nonexistent", servers: [String] = [], forwards: Bool = true) throws {
-        let folder = try SmallFile.temporaryFolder("names")
+        let folder = try FileCalls.makeTemporaryFolder("/tmp/names.XXXXXX")
         let path = folder + "/control"
         let listener = try SeqPacket.listen(at: path).release()
         let ended = ended
@@ -234,7 +234,7 @@ private final class FakeServer: Sendable {
     }
 
     @Test func theHostsServersAreFollowed() throws {
-        let folder = try SmallFile.temporaryFolder("names")
+        let folder = try FileCalls.makeTemporaryFolder("/tmp/names.XXXXXX")
         let path = folder + "/resolv.conf"
         let first = try FakeServer { FakeServer.address($0) }
         let second = try FakeServer { FakeServer.address($0) }

@@ -4,6 +4,19 @@ import Names
 
 private let servers = ["10.0.0.1", "10.0.0.2"].compactMap { NameServer($0) }
 
+private let sandbox: NamesSandbox = {
+    var sandbox = NamesSandbox(id: .random())
+    let address = NamesAddress(.v4(IPv4Address(number: 0x0A01_0002)), prefix: 24)
+    sandbox.endpoints = [NamesEndpoint(network: "n", networkName: "net", addresses: [address], names: ["a", "web"])]
+    return sandbox
+}()
+
+private let table: NamesTable = {
+    var table = NamesTable()
+    table.put(sandbox)
+    return table
+}()
+
 /// Bytes as a query and as an answer: what is read keeps its borders, what is written can be read again.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
@@ -12,11 +25,6 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     precondition((12...bytes.count).contains(message.questionEnd))
     if let question = message.question {
         precondition(question.name.wire.count <= 255)
-        var table = NamesTable()
-        var sandbox = NamesSandbox(id: .random())
-        let address = NamesAddress(.v4(IPv4Address(number: 0x0A01_0002)), prefix: 24)
-        sandbox.endpoints = [NamesEndpoint(network: "n", networkName: "net", addresses: [address], names: ["a", "web"])]
-        table.put(sandbox)
         var records: [DNSRecord] = []
         if case .known(let found) = table.verdict(question, for: sandbox.id, turn: 1) { records = found }
         for limit in [512, 4096, 65535] {
