@@ -139,9 +139,10 @@ private struct Login {
             guard !user.isEmpty else { throw FlagFault("Error: Non-null Username Required") }
         }
         if password.isEmpty {
-            try Screen.out("Password: ")
+            // Before the question: whoever answers at once must not be seen either.
             let saved = try TerminalCalls.hideInput(0)
             defer { TerminalCalls.restore(saved) }
+            try Screen.out("Password: ")
             password = try Self.line()
             try Screen.out("\n")
             guard !password.isEmpty else { throw FlagFault("Error: Password Required") }
