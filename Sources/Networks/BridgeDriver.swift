@@ -68,19 +68,15 @@ struct BridgeDriver: NetworkDriver {
         }
     }
 
-    func lower(_ record: NetworkRecord, _ host: HostLinks) throws {
-        guard let settings = record.bridge, let link = try host.link(settings.bridge), link.kind == "bridge" else { return }
-        do {
-            if settings.isForeign {
-                let ranges = record.ipv4 + record.ipv6
-                try host.socket.transact(
-                    ranges.compactMap { range in
-                        range.gateway.map { RouteRequest.remove(address: $0, prefix: range.subnet.prefix, link: link.index) }
-                    })
-            } else {
-                try host.socket.transact([RouteRequest.delete(link: link.index)])
-            }
-        } catch let fault as KernelFault where fault.isNoSuchDevice || fault.isNoSuchEntry {}
+    func lower(_ record: NetworkRecord, _ host: HostLinks) throws -> Int32? {
+        guard let settings = record.bridge, let link = try host.link(settings.bridge), link.kind == "bridge" else { return nil }
+        let addresses = (record.ipv4 + record.ipv6).compactMap { range in range.gateway.map { ($0, range.subnet.prefix) } }
+        if !settings.isForeign { return try LinkReaper.bury(link, addresses: addresses, host.socket) }
+        let messages = addresses.map { RouteRequest.remove(address: $0.0, prefix: $0.1, link: link.index) }
+        for case let fault? in try host.socket.results(messages) where !fault.isNoSuchEntry && !fault.isNoSuchDevice {
+            throw fault
+        }
+        return nil
     }
 
     /// One address, one name: while a dying sandbox still has its link, the kernel refuses the name (EEXIST), so that an address

@@ -36,6 +36,16 @@ final class NetlinkQueue<Element: Sendable>: Sendable {
         }
     }
 
+    /// Takes what is there, without waiting.
+    func takeNow() -> [Element] {
+        content.update { content in
+            defer { content.elements = [] }
+            return content.elements
+        }
+    }
+
+    var isClosed: Bool { content.update { $0.isClosed } }
+
     /// What was put before is still handed out.
     func close() { content.update { $0.isClosed = true } }
 }

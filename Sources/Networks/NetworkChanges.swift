@@ -51,11 +51,13 @@ extension SandboxService {
         guard let driver = record.driver.driver else { return }
         let mtu = configuration.mtu
         let warn = warn
+        let watchman = watchman
         let standing = try await named("cannot set up network \(record.name)") { [kernel] in
             try await kernel.perform { socket in
                 let host = try HostLinks(socket, mtu: mtu)
                 let standing = try driver.raise(record, host, warn: warn)
                 HostSettings.prepare(record, host, warn: warn)
+                try watchman?.protect(standing, host)
                 return standing
             }
         }
@@ -68,7 +70,9 @@ extension SandboxService {
     private func lower(_ record: NetworkRecord) async {
         guard let driver = record.driver.driver else { return }
         try? await kernel.change { Firewall.Change(removeNetworks: [record.id]) }
-        try? await kernel.perform { try driver.lower(record, HostLinks($0)) }
+        watchman?.release(record.id)
+        let rest = try? await kernel.perform { try driver.lower(record, HostLinks($0)) }
+        if let link = rest ?? nil { reaper.delete(link) }
     }
 
     /// Success means: name, addresses and links are free again.
@@ -83,9 +87,11 @@ extension SandboxService {
         do {
             if let driver = record.driver.driver {
                 try await kernel.change { Firewall.Change(removeNetworks: [id]) }
-                try await named("cannot remove network \(record.name)") { [kernel] in
+                let rest = try await named("cannot remove network \(record.name)") { [kernel] in
                     try await kernel.perform { try driver.lower(record, HostLinks($0)) }
                 }
+                watchman?.release(id)
+                if let rest { reaper.delete(rest) }
             }
             NetworkStep.removeLowered.reach()
             try store.delete(network: id)
@@ -169,6 +175,7 @@ extension SandboxService {
             throw error
         }
         NetworkStep.disconnectDetached.reach()
+        watchman?.forget([endpoint])
         if let stand = networks.stand(network) {
             stand.free(endpoint)
             stand.leave()

@@ -15,8 +15,9 @@ package protocol NetworkDriver: Sendable {
     /// Makes or finds what the network needs of the host. Repeatable, also over what a killed engine left half done.
     func raise(_ record: NetworkRecord, _ host: HostLinks, warn: (String) -> Void) throws -> StandingNetwork
 
-    /// Takes away what `raise` made. Repeatable. Sandboxes that are attached lose their way.
-    func lower(_ record: NetworkRecord, _ host: HostLinks) throws
+    /// Takes away what `raise` made: names and addresses are free when it returns. Repeatable. Sandboxes that are attached lose
+    /// their way. The answer is a link that is still to be deleted, which costs time.
+    func lower(_ record: NetworkRecord, _ host: HostLinks) throws -> Int32?
 
     /// The endpoint with the names of its links, to which its addresses were given.
     func named(_ endpoint: EndpointRecord, on network: StandingNetwork) -> EndpointRecord

@@ -47,12 +47,12 @@ struct ParentDriver: NetworkDriver {
         Fault(.invalid, "invalid subinterface vlan name \(name): no link of this host has it", subject: name)
     }
 
-    func lower(_ record: NetworkRecord, _ host: HostLinks) throws {
+    func lower(_ record: NetworkRecord, _ host: HostLinks) throws -> Int32? {
         let parent = try parent(record)
-        guard parent.isOurs, let link = try host.link(parent.name), ["vlan", "dummy"].contains(link.kind) else { return }
-        do { try host.socket.transact([RouteRequest.delete(link: link.index)]) } catch let fault as KernelFault
-            where fault.isNoSuchDevice
-        {}
+        guard parent.isOurs, let link = try host.link(parent.name), ["vlan", "dummy"].contains(link.kind) else { return nil }
+        let faults = try host.socket.results([RouteRequest.delete(link: link.index)])
+        if let fault = faults.first ?? nil, !fault.isNoSuchDevice { throw fault }
+        return nil
     }
 
     func named(_ endpoint: EndpointRecord, on network: StandingNetwork) -> EndpointRecord {

@@ -17,8 +17,10 @@ final class PreparedSandbox: Sendable {
 final class SandboxMaker {
     private let host: NetlinkSocket
     private let home: Descriptor
+    private let watchman: BridgeGuard?
 
-    init() throws {
+    init(_ watchman: BridgeGuard?) throws {
+        self.watchman = watchman
         host = try NetlinkSocket(.route)
         home = try NetNamespace.current()
     }
@@ -83,6 +85,8 @@ final class SandboxMaker {
         _ endpoint: EndpointRecord, _ stand: NetworkStand, _ namespace: CInt, _ inner: NetlinkSocket, route: DefaultRoute,
         first: [NetlinkMessage] = []
     ) throws {
+        // Before there is a link that could say anything.
+        try watchman?.admit(endpoint)
         try host.transact(stand.driver.attachment(endpoint, to: stand.standing, namespace: namespace))
         guard let index = inner.index(ofLink: endpoint.interface) else {
             throw Fault(.system, "\(endpoint.interface) is missing in a network namespace", subject: endpoint.interface)

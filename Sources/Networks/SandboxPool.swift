@@ -40,7 +40,10 @@ final class SandboxPool: Sendable {
     private let warn: @Sendable (String) -> Void
 
     /// Starts the threads. Nothing is made before the first `fill` or `take`.
-    init(_ bridge: NetworkStand, _ configuration: NetworksConfiguration, warn: @escaping @Sendable (String) -> Void) throws {
+    init(
+        _ bridge: NetworkStand, _ configuration: NetworksConfiguration, watchman: BridgeGuard?,
+        warn: @escaping @Sendable (String) -> Void
+    ) throws {
         self.warn = warn
         self.bridge = bridge
         content = Mutex(
@@ -48,12 +51,12 @@ final class SandboxPool: Sendable {
                 bridged: Shelf(capacity: configuration.warmBridged), bare: Shelf(capacity: configuration.warmBare)))
         for _ in 0..<2 {
             try startThread { [self] in
-                let maker = Result { try SandboxMaker() }
+                let maker = Result { try SandboxMaker(watchman) }
                 while let work = tasks.take() { run(work, maker) }
             }
         }
         try startThread { [self] in
-            guard let maker = try? SandboxMaker() else { return }
+            guard let maker = try? SandboxMaker(watchman) else { return }
             while let kind = refills.take() { refill(kind, maker) }
         }
     }

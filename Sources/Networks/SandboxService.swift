@@ -22,8 +22,12 @@ public final class SandboxService: Sendable {
     let kernel: KernelThread
     let registry = SharedRegistry()
     let warn: @Sendable (String) -> Void
+    let reaper: LinkReaper
+    /// Nil where the kernel has no nf_tables for bridges.
+    let watchman: BridgeGuard?
     /// Nil without a firewall of ours, or where the kernel does not tell of changes.
     private let watch: FirewallWatch?
+    private let guardWatch: FirewallWatch?
 
     /// Makes or finds bridges, sysctls, addresses and table. Call `restore` next, before `acquire`: until then the pool stays
     /// empty and the rules that an earlier engine left stay as they are.
@@ -36,7 +40,11 @@ public final class SandboxService: Sendable {
         self.warn = warn
         let directory = networks
         let bridge: NetworkStand
-        do { bridge = try Self.raiseAll(configuration, store, directory, warn: warn) } catch let fault as KernelFault {
+        reaper = try LinkReaper()
+        watchman = Self.watchman(configuration, warn: warn)
+        do { bridge = try Self.raiseAll(configuration, store, directory, watchman, reaper, warn: warn) } catch let fault
+            as KernelFault
+        {
             throw Fault(.system, "cannot set up bridge \(configuration.bridge)", cause: fault)
         }
         network = bridge.record
@@ -65,21 +73,43 @@ public final class SandboxService: Sendable {
             watch = nil
         }
         firewallObstacle = obstacle
-        pool = try SandboxPool(bridge, configuration, warn: warn)
+        if let watchman {
+            guardWatch = try? FirewallWatch(watchman.table, ownPort: watchman.port) {
+                Self.tell(Result { try watchman.mend() }, table: watchman.table.table, warn: warn)
+            }
+        } else {
+            guardWatch = nil
+        }
+        pool = try SandboxPool(bridge, configuration, watchman: watchman, warn: warn)
+    }
+
+    private static func watchman(_ configuration: NetworksConfiguration, warn: (String) -> Void) -> BridgeGuard? {
+        guard configuration.managesFirewall else { return nil }
+        do { return try BridgeGuard(table: configuration.table) } catch {
+            warn(
+                "nf_tables for bridges is missing in this kernel, or refuses us (\(error)): a container with CAP_NET_RAW can pose "
+                    + "as its neighbour")
+            return nil
+        }
     }
 
     /// Enters all networks and makes or finds their links. A network of the user's own that cannot be is kept, with the reason
     /// why nothing can be attached to it. Answers the default network.
     private static func raiseAll(
-        _ configuration: NetworksConfiguration, _ store: any NetworkStore, _ networks: NetworkDirectory, warn: (String) -> Void
+        _ configuration: NetworksConfiguration, _ store: any NetworkStore, _ networks: NetworkDirectory,
+        _ watchman: BridgeGuard?,
+        _ reaper: LinkReaper, warn: (String) -> Void
     ) throws -> NetworkStand {
         let socket = try NetlinkSocket(.route)
         let record = try DefaultNetwork.record(
             configuration, store, socket, nameServers: ResolverFiles.hostNameServers(), warn: warn)
         let host = try HostLinks(socket, mtu: configuration.mtu, dump: true)
+        // What an earlier engine had no time to delete.
+        for link in try socket.links() where link.group == LinkReaper.group { reaper.delete(link.index) }
         let driver = BridgeDriver()
         let stand = NetworkStand(try driver.raise(record, host, warn: warn), driver)
         networks.insert(record, stand)
+        try watchman?.protect(stand.standing, HostLinks(socket))
         for record in NetworkRecord.predefined { networks.insert(record) }
         for record in try store.networks() where record.id != stand.id {
             guard let driver = record.driver.driver else {
@@ -87,7 +117,9 @@ public final class SandboxService: Sendable {
                 continue
             }
             do {
-                networks.insert(record, NetworkStand(try driver.raise(record, host, warn: warn), driver))
+                let standing = try driver.raise(record, host, warn: warn)
+                networks.insert(record, NetworkStand(standing, driver))
+                try watchman?.protect(standing, HostLinks(socket))
                 HostSettings.prepare(record, host, warn: warn)
             } catch {
                 warn("network \(record.name) cannot be set up: \(Fault(error))")
@@ -116,14 +148,42 @@ public final class SandboxService: Sendable {
 
     /// Takes over the sandboxes of containers that live: their addresses are taken, their ports are published, in one
     /// transaction that also repairs or replaces the table. Anything else that the table held is gone afterwards.
-    public func restore(_ records: [SandboxRecord]) async throws {
+    /// - Parameter isComplete: no other sandboxes live than these; links on our bridges that none of them names are then deleted.
+    /// - Returns: the records that are other than they were, because a link of theirs is gone.
+    @discardableResult
+    public func restore(_ records: [SandboxRecord], isComplete: Bool = false) async throws -> [SandboxRecord] {
+        let found = try await kernel.perform { try $0.links() }
+        let records = records.map { $0.without(linksOutside: Set(found.map(\.name))) }
+        let changed = records.filter(\.isChanged).map(\.record)
+        try await restore(records.map(\.record))
+        if isComplete { await sweep(found) }
+        pool.fill()
+        return changed
+    }
+
+    /// Deletes what an engine that died left of a sandbox: the ends of pairs that nobody has.
+    private func sweep(_ links: [LinkInfo]) async {
+        let bridges = Set(networks.all.compactMap { networks.stand($0.id)?.standing.index })
+        let known = Set(records.flatMap(\.endpoints).compactMap(\.hostInterface))
+        let orphans = links.filter {
+            $0.kind == "veth" && $0.group == BridgeDriver.group && bridges.contains($0.master) && !known.contains($0.name)
+        }
+        if orphans.isEmpty { return }
+        try? await kernel.perform { socket in
+            _ = try socket.results(orphans.map { RouteRequest.delete(link: $0.index) })
+        }
+    }
+
+    private func restore(_ records: [SandboxRecord]) async throws {
         let ports = registry.value.withLock { registry in
             for record in records { registry.insert(record) }
             return registry.sandboxes.values.flatMap { $0.publishedPorts }
         }
         for endpoint in records.flatMap(\.endpoints) { networks.stand(endpoint.network)?.restore(endpoint) }
+        do { try watchman?.admit(all: records.flatMap(\.endpoints)) } catch {
+            warn("the neighbours of living containers cannot be protected from them: \(error)")
+        }
         try await kernel.replace(ports)
-        pool.fill()
     }
 
     /// Success means: the namespace is ready (interfaces with addresses and default route, lo up), host ports are reserved and
@@ -260,6 +320,7 @@ public final class SandboxService: Sendable {
             // A fault leaves elements that the next change, or the next start, removes with the table.
             try? await kernel.change { Firewall.Change(remove: record.publishedPorts) }
         }
+        watchman?.forget(record.endpoints)
         for endpoint in record.endpoints {
             guard let stand = networks.stand(endpoint.network) else { continue }
             stand.free(endpoint)
@@ -290,6 +351,8 @@ public final class SandboxService: Sendable {
     public func shutdown() async {
         pool.close()
         watch?.close()
+        guardWatch?.close()
+        reaper.close()
         await kernel.close()
     }
 }
@@ -308,6 +371,13 @@ extension AttachmentRequest {
 }
 
 extension SandboxRecord {
+    /// Endpoints whose host's end is gone are no more: somebody deleted it, or an engine died while it disconnected them.
+    fileprivate func without(linksOutside links: Set<String>) -> (record: SandboxRecord, isChanged: Bool) {
+        var record = self
+        record.endpoints.removeAll { endpoint in endpoint.hostInterface.map { !links.contains($0) } ?? false }
+        return (record, record.endpoints.count != endpoints.count)
+    }
+
     var publishedPorts: [PublishedPort] {
         bindings.compactMap { binding in
             // A port on an IPv6 address leads to the container's IPv6 where it has one.

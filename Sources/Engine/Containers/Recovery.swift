@@ -15,7 +15,7 @@ struct Recovery: Sendable {
     func run() async throws {
         let rebooted = try noteBoot()
         try await core.images.recover()
-        try load()
+        let isComplete = try load()
         let containers = core.registry.all
         var found = try await core.pool.run { [core] in try Self.shimFolders(core.layout) }
         var living: [SandboxRecord] = []
@@ -27,7 +27,9 @@ struct Recovery: Sendable {
             }
             for try await sandbox in group { if let sandbox { living.append(sandbox) } }
         }
-        try await core.sandboxes.restore(living)
+        for record in try await core.sandboxes.restore(living, isComplete: isComplete) {
+            await core.registry.container(record.id)?.adopt(record)
+        }
         core.ready.fulfil(())
         Task { [core] in await core.names.restore(core.registry.all.map(\.snapshot)) }
         for container in containers { await container.resumePolicies(rebooted: rebooted) }
@@ -48,7 +50,9 @@ struct Recovery: Sendable {
         }
     }
 
-    private func load() throws {
+    /// False where a record cannot be read: its container may live.
+    private func load() throws -> Bool {
+        var isComplete = true
         for record in try core.database.read({ try $0.containers() }) {
             do {
                 let description = try ContainerDescription(json: record.config)
@@ -58,11 +62,13 @@ struct Recovery: Sendable {
                     description: description, status: status, health: HealthState(description))
                 core.registry.insert(Container(snapshot, core: core), name: record.name)
             } catch {
+                isComplete = false
                 // Never delete what cannot be read: a newer engine may be able to.
                 core.log.error(
                     "container \(record.id.short) (\(record.name)) cannot be read and is left alone: \(Fault(error))")
             }
         }
+        return isComplete
     }
 
     private static func status(_ bytes: [UInt8]) throws -> ContainerStatus { try ContainerStatus(json: bytes) }
@@ -168,6 +174,12 @@ extension Container {
             connection.close()
             return await recoverWithoutShim()
         }
+    }
+
+    /// Its networks are other than the last engine wrote down.
+    func adopt(_ sandbox: SandboxRecord) {
+        status.replaceSandbox(sandbox)
+        publish()
     }
 
     /// The shim is gone; its record says how the run ended, or there is none because it was killed.

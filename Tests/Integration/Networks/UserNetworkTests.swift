@@ -179,6 +179,27 @@ import Testing
         await third.shutdown()
     }
 
+    /// An engine that died between making a link and writing it down, or between deleting one and writing that down.
+    @Test func whatADeadEngineLeftIsFoundByTheNext() async throws {
+        let scene = try NetworkScene()
+        let first = try await scene.started(warm: 0)
+        let red = try await network(first, "red")
+        let container = try await SceneContainer(first, "web")
+        let id = container.lease.record.id
+        let after = try await first.connect(id, namespace: container.lease.netns, AttachmentRequest(network: red.id))
+        await first.shutdown()
+        // The link to red was made, but its record is the one from before.
+        let second = try scene.service(warm: 0)
+        #expect(try await second.restore([container.lease.record], isComplete: true).isEmpty)
+        #expect(eventually { (try? scene.sandboxLinks().count) == 1 })
+        await second.shutdown()
+        // The link to red is gone, but the record still has it.
+        let third = try scene.service(warm: 0)
+        #expect(try await third.restore([after], isComplete: true) == [container.lease.record])
+        try await third.remove(red.id, by: .engine)
+        await third.shutdown()
+    }
+
     @Test func aMacvlanNetworkHangsOnItsParent() async throws {
         let scene = try NetworkScene()
         let service = try await scene.started()
