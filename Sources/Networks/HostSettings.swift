@@ -18,10 +18,10 @@ enum HostSettings {
 
     /// The same for IPv6. A host that forwards no longer listens to its routers unless it is told to (accept_ra=2): links that
     /// listen now go on.
-    static func enableForwarding6(_ links: [String], warn: (String) -> Void) {
+    static func enableForwarding6(_ links: () throws -> [String], warn: (String) -> Void) {
         do {
             guard try NetSysctl.read("ipv6/conf/all/forwarding") == "0" else { return }
-            for link in links where (try? NetSysctl.read("ipv6/conf/\(link)/accept_ra")) == "1" {
+            for link in try links() where (try? NetSysctl.read("ipv6/conf/\(link)/accept_ra")) == "1" {
                 try NetSysctl.write("ipv6/conf/\(link)/accept_ra", "2")
             }
             try NetSysctl.write("ipv6/conf/all/forwarding", "1")

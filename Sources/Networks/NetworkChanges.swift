@@ -122,6 +122,10 @@ extension SandboxService {
         guard let before = record(of: sandbox) else {
             throw Fault(.notFound, "sandbox \(sandbox) not found", subject: sandbox.text)
         }
+        if case .cni? = networks[request.network]?.driver {
+            throw Fault(
+                .unsupported, "a container is connected to CNI networks when it starts, not later", subject: sandbox.text)
+        }
         let stand = try networks.enter(request.network)
         do {
             if before.endpoint(on: request.network) != nil {
@@ -161,6 +165,9 @@ extension SandboxService {
             throw Fault(
                 .forbidden, "container \(sandbox) is not connected to network \(networks[network]?.name ?? network.short)",
                 subject: network.text)
+        }
+        if endpoint.chain != nil {
+            throw Fault(.unsupported, "a container leaves CNI networks when it ends, not before", subject: sandbox.text)
         }
         var after = before
         after.endpoints.removeAll { $0.network == network }
@@ -214,7 +221,7 @@ extension HostSettings {
         guard let bridge = record.bridge?.bridge else { return }
         enableLoopbackPublishing(bridge, warn: warn)
         if !record.ipv6.isEmpty, !record.isInternal {
-            enableForwarding6(((try? host.socket.links()) ?? []).map(\.name), warn: warn)
+            enableForwarding6({ try host.socket.links().map(\.name) }, warn: warn)
         }
     }
 }

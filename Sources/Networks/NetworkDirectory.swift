@@ -29,6 +29,7 @@ public final class NetworkDirectory: Sendable {
     /// A full id, a name, or the beginning of one id, in docker's order.
     /// - Throws: `notFound` (`network x not found`), `invalid` where several ids begin so.
     public func resolve(_ reference: String) throws -> NetworkRecord {
+        if reference.hasPrefix("cni:") { return try chain(String(reference.dropFirst(4))) }
         if let id = ObjectID(reference), let record = self[id] { return record }
         if let record = named(reference) { return record }
         let found = reference.isEmpty ? [] : all.filter { $0.id.text.hasPrefix(reference) }
@@ -38,6 +39,16 @@ public final class NetworkDirectory: Sendable {
         }
         guard let record = found.first else { throw Fault(.notFound, "network \(reference) not found", subject: reference) }
         return record
+    }
+
+    /// The network of a plugin chain, which is there as long as its file is.
+    private func chain(_ name: String) throws -> NetworkRecord {
+        let stand = try CNIDriver.stand(name)
+        return content.withLock { entries in
+            if let known = entries[stand.id] { return known.record }
+            entries[stand.id] = Entry(record: stand.record, stand: stand)
+            return stand.record
+        }
     }
 
     /// The network for a new endpoint, which cannot be removed until `leave`.

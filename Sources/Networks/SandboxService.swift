@@ -23,6 +23,7 @@ public final class SandboxService: Sendable {
     let registry = SharedRegistry()
     let warn: @Sendable (String) -> Void
     let reaper: LinkReaper
+    let ledger: ChainLedger
     /// Nil where the kernel has no nf_tables for bridges.
     let watchman: BridgeGuard?
     /// Nil without a firewall of ours, or where the kernel does not tell of changes.
@@ -37,6 +38,7 @@ public final class SandboxService: Sendable {
     {
         self.configuration = configuration
         self.store = store
+        ledger = ChainLedger(store)
         self.warn = warn
         let directory = networks
         let bridge: NetworkStand
@@ -156,7 +158,10 @@ public final class SandboxService: Sendable {
         let records = records.map { $0.without(linksOutside: Set(found.map(\.name))) }
         let changed = records.filter(\.isChanged).map(\.record)
         try await restore(records.map(\.record))
-        if isComplete { await sweep(found) }
+        if isComplete {
+            await sweep(found)
+            await sweepChains()
+        }
         pool.fill()
         return changed
     }
@@ -179,6 +184,9 @@ public final class SandboxService: Sendable {
             for record in records { registry.insert(record) }
             return registry.sandboxes.values.flatMap { $0.publishedPorts }
         }
+        for endpoint in records.flatMap(\.endpoints) where endpoint.chain != nil {
+            _ = try? networks.resolve(endpoint.networkName)
+        }
         for endpoint in records.flatMap(\.endpoints) { networks.stand(endpoint.network)?.restore(endpoint) }
         do { try watchman?.admit(all: records.flatMap(\.endpoints)) } catch {
             warn("the neighbours of living containers cannot be protected from them: \(error)")
@@ -197,7 +205,12 @@ public final class SandboxService: Sendable {
             let record = SandboxRecord(id: request.id, acquisition: .random(), endpoints: draft.record)
             return try await publish(request, record, sandbox)
         } catch {
-            for (endpoint, stand) in draft.endpoints { stand.free(endpoint) }
+            for (endpoint, stand) in draft.endpoints {
+                stand.free(endpoint)
+                if let chain = endpoint.chain, draft.chained.contains(endpoint.id) {
+                    await removeByChain(chain, interface: endpoint.interface, of: request.id)
+                }
+            }
             for stand in draft.entered { stand.leave() }
             throw error
         }
@@ -207,6 +220,8 @@ public final class SandboxService: Sendable {
     private struct SandboxDraft {
         var entered: [NetworkStand] = []
         var endpoints: [(EndpointRecord, NetworkStand)] = []
+        /// Endpoints that a plugin chain has made.
+        var chained: Set<ObjectID> = []
         /// Of the network without links.
         var bare: EndpointRecord?
 
@@ -237,16 +252,24 @@ public final class SandboxService: Sendable {
                 endpoint.interface = others.freeInterface(stand.record)
             }
             draft.endpoints.append((endpoint, stand))
-            further.append((endpoint, stand))
+            if endpoint.chain == nil { further.append((endpoint, stand)) }
         }
-        if further.isEmpty, let sandbox { return sandbox }
+        if draft.endpoints.count == 1, let sandbox { return sandbox }
         let base: PreparedSandbox
         if let sandbox { base = sandbox } else { base = try await pool.take(.none) }
         let route = SandboxMaker.DefaultRoute(
             SandboxRecord(id: request.id, acquisition: request.id, endpoints: draft.record))
         let links = further
-        try await named("cannot connect to network \(links[0].1.record.name)") { [pool] in
-            try await pool.visit { try $0.attach(links, to: base.namespace.raw, route: route) }
+        if let first = links.first {
+            try await named("cannot connect to network \(first.1.record.name)") { [pool] in
+                try await pool.visit { try $0.attach(links, to: base.namespace.raw, route: route) }
+            }
+        }
+        for index in draft.endpoints.indices {
+            guard let chain = draft.endpoints[index].0.chain else { continue }
+            draft.endpoints[index].0 = try await addByChain(
+                draft.endpoints[index].0, chain, to: base.namespace.raw, of: request.id)
+            draft.chained.insert(draft.endpoints[index].0.id)
         }
         return base
     }
@@ -321,6 +344,9 @@ public final class SandboxService: Sendable {
             try? await kernel.change { Firewall.Change(remove: record.publishedPorts) }
         }
         watchman?.forget(record.endpoints)
+        for endpoint in record.endpoints {
+            if let chain = endpoint.chain { await removeByChain(chain, interface: endpoint.interface, of: record.id) }
+        }
         for endpoint in record.endpoints {
             guard let stand = networks.stand(endpoint.network) else { continue }
             stand.free(endpoint)
