@@ -105,10 +105,13 @@ final class BridgeGuard: Sendable {
 
     /// Puts the table back where somebody has taken it, or a part of it, away; true when that was so.
     func mend() throws -> Bool {
-        let isWhole = try content.withLock { content in
-            let rules = try content.socket.netlink.ruleCount(of: table)
-            let count = try content.socket.netlink.elements(of: Self.macPairs, in: table).count
-            return rules >= Self.rules(table).count && count >= content.entries.values.reduce(0) { $0 + $1.macs.count }
+        let isWhole = content.withLock { content in
+            let socket = content.socket.netlink
+            // Where the table is gone, so are its sets.
+            guard let rules = try? socket.ruleCount(of: table), rules >= Self.rules(table).count,
+                let pairs = try? socket.elements(of: Self.macPairs, in: table)
+            else { return false }
+            return pairs.count >= content.entries.values.reduce(0) { $0 + $1.macs.count }
         }
         if isWhole { return false }
         try rebuild()

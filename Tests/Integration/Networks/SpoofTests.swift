@@ -37,8 +37,8 @@ import Testing
             let socket = try NetlinkSocket(.route)
             let index = try #require(try socket.link(named: "eth0")).index
             try socket.transact([
-                RouteRequest.add(address: address, prefix: 24, link: index),
                 RouteRequest.remove(address: .v4(own), prefix: 24, link: index),
+                RouteRequest.add(address: address, prefix: 24, link: index),
             ])
         }
     }
