@@ -132,7 +132,7 @@ final class BridgeGuard: Sendable {
     }
 
     /// A difference that the kernel refuses (an element is not what we think) is made good by `mend`.
-    private func send(_ content: borrowing Content, _ messages: [NetlinkMessage]) throws {
+    private func send(_ content: Content, _ messages: [NetlinkMessage]) throws {
         guard !messages.isEmpty else { return }
         if let first = try content.socket.netlink.batch(messages).first, !first.fault.isNotFound { throw first.fault }
     }

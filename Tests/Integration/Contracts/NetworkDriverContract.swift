@@ -97,7 +97,7 @@ struct NetworkDriverContract {
             ])
         }
         // EOPNOTSUPP: the kind is unknown
-        return (faults??.first ?? nil)?.errno != 95
+        return (faults?.first ?? nil)?.errno != 95
     }()
 
     @Test(.enabled(if: hasIpvlan, lacksIpvlan), arguments: IpvlanSettings.Mode.allCases)
