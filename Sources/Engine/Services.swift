@@ -56,6 +56,8 @@ public struct Services: Sendable {
         try Descriptor.makeDirectories(layout.shims)
         let lock = try DataRootLock(layout.dataRoot)
         let database = try Database(path: layout.database)
+        let reserve = DiskReserve(layout.dataRoot)
+        do { try database.reserveRoom { reserve.giveUp() } } catch { log.warning("\(Fault(error).message)") }
         let images = try ImageStore(layout: layout, database: database, storageDriver: configuration.storageDriver)
         images.setDownloads(configuration.registries.downloads)
         let registries = configuration.registries
@@ -74,17 +76,17 @@ public struct Services: Sendable {
             background: BlockingPool(width: 2, label: "skiff.background"), registry: ContainerRegistry(), events: events,
             execs: ExecTable(), accounts: AccountCache(), log: log, bootID: Self.bootID())
         try core.noteStorageDriver()
-        let services = Services(core, lock)
+        let services = Services(core, lock, BlobKeeping(core, reserve))
         core.beginAppArmor()
         try await Recovery(core: core).run()
         services.keeping.start()
         return services
     }
 
-    private init(_ core: EngineCore, _ lock: DataRootLock) {
+    private init(_ core: EngineCore, _ lock: DataRootLock, _ keeping: BlobKeeping) {
         self.core = core
         self.lock = lock
-        keeping = BlobKeeping(core)
+        self.keeping = keeping
         containers = ContainerService(core)
         execs = ExecService(core)
         images = ImageService(core)

@@ -67,8 +67,9 @@ extension ImageStore {
     }
 
     /// Brings a content from where it can be had into a file `content`, verified.
-    func fetch(_ blob: BlobRow, to workshop: Workshop) throws {
-        guard let refetch = refetch.withLock({ $0 }) else {
+    /// - Parameter wanted: how to fetch it; nil is the engine's own way.
+    func fetch(_ blob: BlobRow, to workshop: Workshop, by wanted: Refetch? = nil) throws {
+        guard let refetch = wanted ?? refetch.withLock({ $0 }) else {
             throw Fault(.unsupported, "this engine has no registry client that could fetch it")
         }
         let places = try places(of: blob)

@@ -7,14 +7,16 @@ import State
 extension ImageStore {
     /// Images from a docker archive (`docker save`) or an OCI layout in a tar, compressed or not. All of them or none.
     /// Progress ends with one `.loaded` per name or nameless image.
+    /// - Parameter platform: only images for it; nil takes what is for this machine where there is a choice.
     public func load(
-        _ source: sending any ByteSource, caller: Caller, progress: @escaping @Sendable (ImageProgress) -> Void = { _ in }
+        _ source: sending any ByteSource, platform: ImagePlatform? = nil, caller: Caller,
+        progress: @escaping @Sendable (ImageProgress) -> Void = { _ in }
     ) async throws -> [ImageRecord] {
         let handed = Handed(value: source)
         let images = try await inWorkshop("load") { workshop in
             let images = try await onThread { [self] in
                 let counted = CountingSource(handed.value) { progress(.received(bytes: $0)) }
-                let archive = ImageArchive(store: self, workshop: workshop, progress: progress)
+                let archive = ImageArchive(store: self, workshop: workshop, platform: platform, progress: progress)
                 do {
                     try archive.read(counted)
                     return try archive.images()
@@ -41,6 +43,8 @@ final class ImageArchive {
     private let store: ImageStore
     private let workshop: Workshop
     private let progress: (ImageProgress) -> Void
+    /// Nil: nobody named one.
+    private let platform: ImagePlatform?
     private var documents: [String: [UInt8]] = [:]
     private var documentBytes = 0
     private var layers: [String: FoundLayer] = [:]
@@ -60,8 +64,11 @@ final class ImageArchive {
         var file: String?
     }
 
-    init(store: ImageStore, workshop: Workshop, progress: @escaping (ImageProgress) -> Void) {
+    init(
+        store: ImageStore, workshop: Workshop, platform: ImagePlatform?, progress: @escaping (ImageProgress) -> Void
+    ) {
         self.store = store
+        self.platform = platform
         self.workshop = workshop
         self.progress = progress
     }
@@ -202,6 +209,21 @@ final class ImageArchive {
 
     /// The images that the documents describe, complete and checked.
     func images() throws -> [NewImage] {
+        let images = try described()
+        guard let platform else { return images }
+        let choice = PlatformChoice(platform)
+        let wanted = images.filter { choice.accepts($0.config.platform) }
+        guard !wanted.isEmpty else {
+            let others = Set(images.map { PlatformChoice($0.config.platform).text }).sorted().joined(separator: ", ")
+            throw Fault(
+                .notFound,
+                "the archive has no image for \(choice.text)" + (others.isEmpty ? "" : ", it has one for \(others)"),
+                subject: choice.text)
+        }
+        return wanted
+    }
+
+    private func described() throws -> [NewImage] {
         let manifests = try indexed()
         if let bytes = documents["manifest.json"] {
             let entries: [DockerArchiveImage]
@@ -217,7 +239,9 @@ final class ImageArchive {
                 "the archive is no image: it has neither manifest.json (docker save) nor index.json (OCI layout); "
                     + "for a root file system use import")
         }
-        guard !manifests.isEmpty else { throw Fault(.invalid, "index.json names no image for this machine") }
+        guard !manifests.isEmpty || platform != nil else {
+            throw Fault(.invalid, "index.json names no image for this machine")
+        }
         var images: [NewImage] = []
         for found in manifests {
             // The same image under several names is one image with several names.
@@ -339,9 +363,14 @@ final class ImageArchive {
         if descriptor.artifactType != nil || descriptor.annotations["vnd.docker.reference.type"] != nil { return }
         switch try ManifestDocument(bytes, mediaType: descriptor.mediaType.isEmpty ? nil : descriptor.mediaType) {
         case .index(let index):
-            let images = index.manifests.filter { $0.annotations["vnd.docker.reference.type"] == nil }
-            let matching = images.filter { $0.platform.map(Self.isHost) ?? true }
-            for child in matching.isEmpty ? images : matching {
+            // An archive need not have every image that its index names.
+            let images = index.manifests.filter {
+                $0.annotations["vnd.docker.reference.type"] == nil && blob($0.digest) != nil
+            }
+            let matching =
+                platform.map { PlatformChoice($0).best(images).map { [$0] } ?? [] }
+                ?? images.filter { $0.platform.map(Self.isHost) ?? true }
+            for child in matching.isEmpty && platform == nil ? images : matching {
                 try collect(child, name: name, depth: depth + 1, &found)
             }
         case .manifest(let manifest):

@@ -42,7 +42,12 @@ public struct ImageSummary: Sendable {
     public let labels: [String: String]
     public let owner: Owner
     /// Containers that hold it.
-    public let holders: Int
+    public let holders: [ObjectID]
+    public let platform: ImagePlatform
+    /// Nil for an image without one, which only a damaged record is.
+    public let manifest: ContentDescriptor?
+    /// Bytes of its contents as a registry has them.
+    public let contentSize: Int64
 }
 
 /// A line of `history`, the newest first.

@@ -109,10 +109,18 @@ public final class ImageStore: Sendable {
     /// seconds. What a crash leaves is found by `recover`.
     func discard(_ paths: [String]) throws {
         if paths.isEmpty { return }
-        let workshop = try openWorkshop("removal")
+        for path in paths where path.hasPrefix(layout.chains) && exists(path) { driver.release(chain: path) }
+        let workshop: Workshop
+        do { workshop = try openWorkshop("removal") } catch let fault as Fault where fault.kind == .unavailable {
+            // Not even a folder can be made: then where they are, at once. What a crash leaves of them has no record.
+            for path in paths { removeFolder(path) }
+            return
+        }
         for (index, path) in paths.enumerated() where exists(path) {
-            if path.hasPrefix(layout.chains) { driver.release(chain: path) }
-            try moveFolder(path, to: workshop.file(String(index)))
+            do { try moveFolder(path, to: workshop.file(String(index))) } catch let fault as KernelFault where fault.isDiskFull
+            {
+                removeFolder(path)
+            }
             StoreCrashPoint.discarding.reach()
         }
         StoreCrashPoint.discarded.reach()
@@ -186,12 +194,15 @@ public final class ImageStore: Sendable {
         try database.read { transaction in
             try transaction.images().map { row in
                 let config = try ImageConfig.read(row.config)
+                let manifest = try row.manifest.flatMap { try transaction.blob($0) }
                 return ImageSummary(
                     id: row.id, parent: row.parent,
                     repoTags: try transaction.tags(ofImage: row.id).map(Self.familiar).sorted(),
                     repoDigests: try transaction.digestNames(ofImage: row.id).map(Self.familiar).sorted(),
                     created: row.created, size: row.size, labels: config.settings.labels, owner: row.owner,
-                    holders: try transaction.holders(ofImage: row.id).count)
+                    holders: try transaction.holders(ofImage: row.id), platform: config.platform,
+                    manifest: manifest.map { ContentDescriptor(mediaType: $0.mediaType, digest: $0.digest, size: $0.size) },
+                    contentSize: try transaction.contentSize(ofImage: row.id))
             }
         }
     }

@@ -12,9 +12,11 @@ extension ImageStore {
 
     /// Mends what a check has found, as far as it can be done here, and says in each damage what was done. What cannot be mended stays as
     /// it is: nothing is deleted that cannot be made again.
-    /// - Parameter isBusy: whether a running container needs one of these images; a layer under it is not exchanged.
+    /// - Parameters:
+    ///   - refetch: how contents are fetched, with the credentials of whoever asked; nil is the engine's own way, without any.
+    ///   - isBusy: whether a running container needs one of these images; a layer under it is not exchanged.
     public func repair(
-        _ found: CheckedStore, isBusy: @escaping @Sendable ([Digest]) -> String?,
+        _ found: CheckedStore, refetch: Refetch? = nil, isBusy: @escaping @Sendable ([Digest]) -> String?,
         progress: @escaping @Sendable (CheckProgress) -> Void = { _ in }
     ) async -> [StoreDamage] {
         var damages = found.damages
@@ -22,7 +24,7 @@ extension ImageStore {
             let damage = damages[index]
             guard let plan = found.plans[damage.subject + damage.path] else { continue }
             progress(CheckProgress(what: "repairing \(damage.subject)", done: Int64(index), total: Int64(damages.count)))
-            do { damages[index].repair = try await carryOut(plan, damage, isBusy) } catch {
+            do { damages[index].repair = try await carryOut(plan, damage, refetch, isBusy) } catch {
                 damages[index].remedy += " (not repaired: \(Fault(error)))"
             }
         }
@@ -30,7 +32,7 @@ extension ImageStore {
     }
 
     private func carryOut(
-        _ plan: RepairPlan, _ damage: StoreDamage, _ isBusy: @escaping @Sendable ([Digest]) -> String?
+        _ plan: RepairPlan, _ damage: StoreDamage, _ refetch: Refetch?, _ isBusy: @escaping @Sendable ([Digest]) -> String?
     ) async throws -> String {
         if damage.kind == .layer, let name = isBusy(damage.images) {
             throw Fault(.conflict, "container \(name) runs on it; stop it first", subject: name)
@@ -52,7 +54,7 @@ extension ImageStore {
             try await unpackAgain(blob)
             return "unpacked again from content \(blob.digest.short)"
         case .fetch(let blob):
-            try await fetchAgain(blob)
+            try await fetchAgain(blob, refetch)
             guard damage.kind == .layer else { return "fetched again" }
             try await unpackAgain(blob)
             return "fetched again and unpacked"
@@ -85,8 +87,8 @@ extension ImageStore {
         }
     }
 
-    private func fetchAgain(_ blob: BlobRow) async throws {
-        try await replaceFile(of: blob.digest) { [self] in try fetch(blob, to: $0) }
+    private func fetchAgain(_ blob: BlobRow, _ refetch: Refetch?) async throws {
+        try await replaceFile(of: blob.digest) { [self] in try fetch(blob, to: $0, by: refetch) }
         if blob.hasFile { return }
         try await gate.alone { [self] in
             try await database.write(.durable) { try $0.setTree(nil, ofBlob: blob.digest) }

@@ -90,6 +90,7 @@ extension Transaction {
 
     /// - Throws: `conflict` when the id or the name is taken.
     public func insert(_ record: ContainerRecord) throws {
+        try expectRoom()
         try run(
             "INSERT INTO container (\(Self.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", record.id, record.name, record.owner,
             record.created, record.imageID, record.config, record.state, record.removing)

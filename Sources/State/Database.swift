@@ -37,6 +37,17 @@ public final class Database: Sendable {
         connection = Mutex(opened)
     }
 
+    /// Sets room aside for when the disk is full: what removes things must always be possible. Large writes are refused before it is
+    /// used up. Success means that the room is there.
+    /// - Parameter giveUp: gives room on the disk free that the state file's own does not suffice for; false when there is none. For
+    ///   file systems that never write a block twice.
+    public func reserveRoom(giveUp: @escaping @Sendable () -> Bool = { false }) throws {
+        try connection.withLock { connection in
+            connection.giveUp = giveUp
+            try connection.reserveLog()
+        }
+    }
+
     /// Reads, in one consistent view. Microseconds: may be called from an actor.
     public func read<T: Sendable>(_ body: (Transaction) throws -> T) throws -> T {
         try connection.withLock { connection in try connection.transaction(begin: "BEGIN", body) }
@@ -119,6 +130,18 @@ struct LogFile: @unchecked Sendable {
 final class SQLiteConnection: @unchecked Sendable {
     private let handle: OpaquePointer
     private var statements: [String: OpaquePointer] = [:]
+    /// Pages that the file has blocks for.
+    private var allocated: Int64 = 0
+    fileprivate var giveUp: () -> Bool = { false }
+    /// The transaction under way records something new.
+    private var isGrowing = false
+
+    /// Bytes of the log that are its own from the start: a checkpoint begins it anew after 1000 frames, the rest is for what comes
+    /// together with the last of them.
+    private static let logSize: Int64 = 1600 * 4120
+    /// Pages ahead of those in use that only removals may take, for their own small rows.
+    private static let ahead: Int64 = 128
+    private static let pageSize: Int64 = 4096
 
     init(path: String) throws {
         var opened: OpaquePointer?
@@ -136,6 +159,12 @@ final class SQLiteConnection: @unchecked Sendable {
             try execute("PRAGMA journal_mode=WAL")
             try execute("PRAGMA synchronous=NORMAL")
             try execute("PRAGMA foreign_keys=ON")
+            // The file grows by steps, so that a checkpoint finds room in it when the disk has none.
+            var step: CInt = 1 << 20
+            sqlite3_file_control(handle, "main", SQLITE_FCNTL_CHUNK_SIZE, &step)
+            // The log's blocks stay its own when the engine ends: the next one may find a full disk.
+            var stays: CInt = 1
+            sqlite3_file_control(handle, "main", SQLITE_FCNTL_PERSIST_WAL, &stays)
             try execute("BEGIN EXCLUSIVE; COMMIT")
         } catch let fault as Fault where fault.kind == .unavailable {
             throw Fault(
@@ -146,6 +175,34 @@ final class SQLiteConnection: @unchecked Sendable {
     deinit {
         for statement in statements.values { sqlite3_finalize(statement) }
         sqlite3_close_v2(handle)
+    }
+
+    /// Makes the log as long as it will ever need to be while checkpoints succeed, and somewhat longer, with blocks of its own.
+    fileprivate func reserveLog() throws {
+        guard let file = log.file, let control = file.pointee.pMethods?.pointee.xFileControl else { return }
+        var step: CInt = 1 << 16
+        _ = control(file, SQLITE_FCNTL_CHUNK_SIZE, &step)
+        var size = Self.logSize
+        let code = control(file, SQLITE_FCNTL_SIZE_HINT, &size)
+        guard code == SQLITE_OK else {
+            throw Fault(.unavailable, "no space left on the disk to reserve some for removals (sqlite code \(code))")
+        }
+    }
+
+    /// Before something new is recorded: the file must have blocks for it and for what removals add. Then every checkpoint succeeds,
+    /// the log is begun anew again and again, and removing works for ever on a disk without a free block.
+    /// - Throws: `unavailable` when there is only room for removals.
+    func expectRoom() throws {
+        isGrowing = true
+        var pages: Int64 = 0
+        try run("PRAGMA page_count", []) { pages = $0.integer(0) }
+        if pages + Self.ahead <= allocated { return }
+        var size = (pages + 2 * Self.ahead) * Self.pageSize
+        // NOTFOUND: a database in memory has no file.
+        guard [SQLITE_OK, SQLITE_NOTFOUND].contains(sqlite3_file_control(handle, "main", SQLITE_FCNTL_SIZE_HINT, &size)) else {
+            throw Fault(.unavailable, Self.fullDisk + ": only removals are recorded")
+        }
+        allocated = pages + 2 * Self.ahead
     }
 
     var log: LogFile {
@@ -160,6 +217,15 @@ final class SQLiteConnection: @unchecked Sendable {
     }
 
     func transaction<T>(begin: String, _ body: (Transaction) throws -> T) throws -> T {
+        do { return try transactionOnce(begin: begin, body) } catch let fault as Fault
+            where fault.kind == .unavailable && fault.message == Self.fullDisk && !isGrowing && giveUp()
+        { return try transactionOnce(begin: begin, body) }
+    }
+
+    private static let fullDisk = "no space left on the disk that holds the state file"
+
+    private func transactionOnce<T>(begin: String, _ body: (Transaction) throws -> T) throws -> T {
+        isGrowing = false
         try execute(begin)
         do {
             let result = try body(Transaction(connection: self))
@@ -210,7 +276,7 @@ final class SQLiteConnection: @unchecked Sendable {
         switch code & 0xFF {
         case SQLITE_BUSY, SQLITE_LOCKED: return Fault(.unavailable, "the state file is in use: \(text)")
         case SQLITE_CONSTRAINT: return Fault(.conflict, "the state file refuses: \(text)", subject: sql)
-        case SQLITE_FULL: return Fault(.unavailable, "no space left on the disk that holds the state file")
+        case SQLITE_FULL: return Fault(.unavailable, Self.fullDisk)
         case SQLITE_CORRUPT, SQLITE_NOTADB: return Fault(.system, "the state file is damaged: \(text)")
         default: return Fault(.system, "state file: \(text)", subject: sql)
         }

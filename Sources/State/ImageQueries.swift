@@ -98,6 +98,7 @@ extension Transaction {
 
     /// Replaces nothing: an image that is there stays as it is.
     public func insert(_ image: ImageRow, added: Timestamp) throws {
+        try expectRoom()
         try run(
             "INSERT OR IGNORE INTO image (\(Self.imageColumns), added) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", image.id,
             image.config, image.parent, image.manifest, image.created, image.size, image.owner, image.tagged, added)
@@ -129,6 +130,7 @@ extension Transaction {
     }
 
     public func setTag(_ name: String, image id: Digest, at time: Timestamp) throws {
+        try expectRoom()
         try run(
             "INSERT INTO image_tag VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET image_id = excluded.image_id", name, id)
         try run("UPDATE image SET tagged = ? WHERE id = ?", time, id)

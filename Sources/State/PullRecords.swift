@@ -55,6 +55,7 @@ public struct PartialBlobRow: Sendable {
 
 extension Transaction {
     public func setPartial(_ row: PartialBlobRow) throws {
+        try expectRoom()
         try run(
             "INSERT INTO blob_partial VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET used = excluded.used", row.digest,
             row.size, row.mediaType, row.used)

@@ -166,6 +166,14 @@ extension Transaction {
         return Dictionary(rows) { first, _ in first }
     }
 
+    /// Bytes of the image's contents, whatever form they are kept in.
+    public func contentSize(ofImage id: Digest) throws -> Int64 {
+        try first("SELECT COALESCE(SUM(size), 0) FROM image_blob JOIN blob USING (digest) WHERE image_id = ?", id) {
+            $0.integer(0)
+        }
+            ?? 0
+    }
+
     // MARK: Everything of a kind, for accounts and checks
 
     public func layers() throws -> [LayerRow] {

@@ -28,6 +28,9 @@ public struct Transaction {
         return found.first
     }
 
+    /// Belongs before what records something new: on a full disk the last room is for removals.
+    func expectRoom() throws { try connection.expectRoom() }
+
     /// The rowid that the last INSERT made.
     public var lastRowID: Int64 { connection.lastRowID }
 }

@@ -43,6 +43,7 @@ extension Transaction {
 
     /// - Throws: `conflict` when the name is taken.
     public func insert(_ record: VolumeRecord) throws {
+        try expectRoom()
         try run(
             "INSERT INTO volume (\(Self.columns)) VALUES (?, ?, ?, ?, ?, ?)", record.name, record.owner, record.created,
             record.anonymous, record.config, record.populated)

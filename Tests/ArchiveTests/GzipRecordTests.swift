@@ -141,4 +141,60 @@ import Testing
             if let made = try? remake(plain, path) { #expect(made.count < 4 * gzip.count) }
         }
     }
+
+    /// Records that an earlier skiff has written must lead to the same files for ever: what the predictors guess is part of the format.
+    @Test(arguments: [0, 1, 2, 3]) func recordsOfTheFirstFormatHold(_ index: Int) throws {
+        let scratch = try Scratch()
+        let (digest, record) = Self.kept[index]
+        let path = scratch.path + "/record"
+        try writeFile(path, try #require(Base64Text.decode(record.joined())))
+        let made = try remake(Self.text(90_000, seed: 7), path)
+        #expect(try ContentHash.digest(of: made).hex == digest)
+    }
+
+    /// Of `text(90_000, seed: 7)`: the digest of the gzip file, its record.
+    private static let kept: [(String, [String])] = [
+        // zlib and GNU gzip
+        (
+            "c4109e9711eb1561780a6950b134530d38f40dbc87a47ee7cdc5578ac51ebf03",
+            [
+                "c2tpZmYtZ3ppcCAxCgEIEIABgAEfAQofiwgAAAAAAAADBQD4BV0rDc/pXNeCDmiUaAjKfpBWUUOpoaSIeR5iqLld8/yueWxQRGPa",
+                "CG2RliSGihwtqqkiJT12W41WzHMQDWqIWWvueb9IyL7Ov3POdfaPnftPvu/61rXW+77ruZ/7fp4ngCACBQDuBZ0rj9OxbvfWIUTK",
+                "FuIeS4gJIUvZRiq9ZIjGkuVen3vf90SvrTGWFAknS8a+jH3KGEOyhazhpZLChJcwyPKK87v3+5zzOX+cz6fz6dSZ6y+GZ577uZ/7",
+                "d13f7/f6XheAIAIFANUFvSuPpnpv9w2UnJQMiTipVKZSaDBESUkhFRkr9sZmT/be9mRLKlGmoqgIJSQVmeoQyRSSZCjSgAyZnUSm",
+                "VHfv33zXXXet+8d93/O+5/X80WrV2pX8ft/v8zyfCYAgAgUA2QW9Kw+rMe/7pRokKmMtdBiSQguyVMoeIjVhkoyzL/d9n327j7ET",
+                "UTEYja2kBTMYxJAtSVmyZCsqJknFpImiLJnn3u/f817P875zvde8T2be8/3LRTjnXr6/7/JZAIAgAgUA1AW9K4+LOf//Odp0OHIf",
+                "qZGUoyg5Iq0cRbKO0kHIzHzm/Mx9fWZGjhDdkaMcudIhVCjkLrqUY3dJK7JSREq73YTffOZz/r6P7z728dvH/rB2nv846zHN8X6/",
+                "jucBgCACBAH2BAIBCGrlGSyQXwEABg==",
+            ]
+        ),
+        // Go from level 2 on
+        (
+            "1f25c4f079d4e6f265f11ca3fd55ae215e031f19af37e534f29ec03319d1ee86",
+            [
+                "c2tpZmYtZ3ppcCAxCgIAEIABgAEjAQofiwgAAAAAAAD/BQCvBL23Dq9izfJGcQ/u+uLu7q4HdwhW7u6Fu7trgAR3PbgTOLhzcAsW",
+                "nAS3+6Sq9t7VM988d+53e/p092T90c9pINlSVe+SnyyAgAECBQDyBb3vjori3P/GQhS7xl5gREXshdg1osauqKigYpvdmS0zszs7",
+                "O3XHigZFUOw92JBibxhLbKggCJZERWPBiKhEUblBBRX1Pey053ffm/e+v3tyozH7+UfPoZxly/N8y6cA1i0CAwEAAQhq5RkskF8B",
+                "AAY=",
+            ]
+        ),
+        // Go level 1
+        (
+            "af6e812704e7b72bada419dca9270a8cbf6498ae59e8a07d415a7074c7574548",
+            [
+                "c2tpZmYtZ3ppcCAxCgQAAIICARwBCh+LCAAAAAAABP8FAIgEvb8A1+pMtoVR3N2dwt3dfQEJ7g7T3X2iwd09uLtDcLfgTnB3Z+F6",
+                "n/npPPfe/Z99zt+7dY3uhjRk2SfvWzVqjFH3lQECBQD3Bb3zjoriftu+jShq7BorjESx994ihtiNUYxYsM1Obzu97IgFDRZQsdeo",
+                "ERTQ2KJYYy+AiprEGgtGxYix/oKKWN8zu7Ozc96TnOd5nzfxMWbvP8RzLGfPws73e9/3dX0uwSkCAwEAAQhq5RkskF8BAAY=",
+            ]
+        ),
+        // libdeflate 1
+        (
+            "bed7e80b14c12246a2c489078ffc1b02fef84900b5165468e92c57c39fdb574b",
+            [
+                "c2tpZmYtZ3ppcCAxCgMAACACHgEKH4sIAAAAAAAE/wUAtAS9t4yOI8vSRc0sM+MxMzMzMzMERwZnRAaamZlRBpkZy8yWXWZmtkwy",
+                "W2Z8Kygj5t03b925t6erukf7R69qV8mSMjPO2fujDfUWAJFvAgUB5AW96w6KIs3bGFhETJgjjIgYURQDBhZcBcWACktQVJyZ7ok9",
+                "05O6e6bFgC6IRMWEARMSxIABzAmUJKi7q6JrwBVxxewtkhT1q879Xai7urrzDPP8o1WGGmam3/cXngC5JAIBCGrlGSyQXwEABg==",
+            ]
+        ),
+    ]
 }

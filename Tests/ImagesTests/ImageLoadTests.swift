@@ -168,4 +168,48 @@ import Testing
         while let entry = try reader.next() { names.append(String(decoding: entry.path, as: UTF8.self)) }
         return names
     }
+
+    /// An index with an image for this machine and one for another: either can be chosen, a third is refused by name.
+    @Test func aPlatformIsChosenFromAnIndex() async throws {
+        let fixture = try ImageStoreFixture()
+        var maker = ArchiveMaker()
+        var index = ImageIndex(manifests: [])
+        for (architecture, text) in [(ImagePlatform.host.architecture, "mine"), ("s390x", "other")] {
+            maker.layers = []
+            _ = try maker.layer([("etc/which", text)])
+            var config = ImageConfig()
+            (config.os, config.architecture, config.diffIDs) = ("linux", architecture, maker.layers.map(\.digest))
+            let id = try ContentHash.digest(of: config.json)
+            maker.add("blobs/sha256/" + id.hex, config.json)
+            let layers = maker.layers.map {
+                ContentDescriptor(mediaType: MediaType.ociLayer, digest: $0.digest, size: Int64($0.size))
+            }
+            let manifest = ImageManifest(
+                config: ContentDescriptor(mediaType: MediaType.ociConfig, digest: id, size: Int64(config.json.count)),
+                layers: layers)
+            let digest = try ContentHash.digest(of: manifest.json)
+            maker.add("blobs/sha256/" + digest.hex, manifest.json)
+            var entry = ContentDescriptor(
+                mediaType: MediaType.ociManifest, digest: digest, size: Int64(manifest.json.count))
+            entry.platform = ImagePlatform(architecture: architecture, os: "linux")
+            index.manifests.append(entry)
+        }
+        let digest = try ContentHash.digest(of: index.json)
+        maker.add("blobs/sha256/" + digest.hex, index.json)
+        var top = ContentDescriptor(mediaType: MediaType.ociIndex, digest: digest, size: Int64(index.json.count))
+        top.annotations["org.opencontainers.image.ref.name"] = "app:1"
+        maker.add("oci-layout", Array(#"{"imageLayoutVersion":"1.0.0"}"#.utf8))
+        maker.add("index.json", ImageIndex(manifests: [top]).json)
+        let tar = try maker.tar()
+        let usual = try await fixture.store.load(MemorySource(tar), caller: fixture.caller)
+        #expect(usual.map(\.config.architecture) == [ImagePlatform.host.architecture])
+        let other = try await fixture.store.load(
+            MemorySource(tar), platform: ImagePlatform(architecture: "s390x", os: "linux"), caller: fixture.caller)
+        #expect(other.map(\.config.architecture) == ["s390x"])
+        do {
+            _ = try await fixture.store.load(
+                MemorySource(tar), platform: ImagePlatform(architecture: "ppc64le", os: "linux"), caller: fixture.caller)
+            Issue.record("an image for ppc64le was found")
+        } catch let fault as Fault { #expect(fault.message.contains("no image for linux/ppc64le"), "\(fault)") }
+    }
 }

@@ -10,9 +10,32 @@ extension Router<Route> {
             Self.stream(try await ready().system.check(repair: false, caller: request.caller))
         }
         post("/skiff/v1/system/check") { request in
-            Self.stream(try await ready().system.check(repair: request.query.bool("repair"), caller: request.caller))
+            let credentials = try Self.credentials(request.fields["x-registry-config"])
+            return Self.stream(
+                try await ready().system.check(
+                    repair: request.query.bool("repair"), credentials: credentials, caller: request.caller))
         }
         get("/skiff/v1/system/host") { _ in .json(HostDocument(features: try await ready().system.hostFeatures())) }
+    }
+
+    /// `X-Registry-Config`, as docker's build sends it: base64url of a JSON object, a credential by each registry's address. Answers them
+    /// by host, the Hub's under its domain.
+    private static func credentials(_ header: String?) throws -> [String: RegistryCredential] {
+        guard let header, !header.isEmpty else { return [:] }
+        guard let bytes = Base64Text.decode(header) else {
+            throw Fault(.invalid, "the header X-Registry-Config is not base64 of JSON")
+        }
+        var found: [String: RegistryCredential] = [:]
+        do {
+            var reader = try JSONReader(bytes)
+            try reader.object { address, reader in
+                let credential = try RegistryCredential(from: &reader)
+                let bare = address.hasPrefix("https://") ? address.dropFirst(8) : address[...]
+                let host = String(bare.prefix { $0 != "/" })
+                found[host == "index.docker.io" ? Reference.defaultDomain : host] = credential
+            }
+        } catch let fault as JSONFault { throw Fault(.invalid, "the header X-Registry-Config: \(fault)") }
+        return found
     }
 
     private static func stream(_ messages: PullStream<CheckMessage>) -> Answer {

@@ -8,7 +8,9 @@ extension Router<Route> {
             var filters = try request.query.filters()
             // `filter` is the form of clients before 1.28: a reference
             if let reference = request.query.text("filter") { filters.values["reference", default: []].append(reference) }
-            return .json(try await ready().images.list(all: request.query.bool("all"), filters: filters))
+            return .json(
+                try await ready().images.list(
+                    all: request.query.bool("all"), filters: filters, manifests: request.query.bool("manifests")))
         }
         get("/images/{name...}/json") { request in .json(try await ready().images.inspect(request["name"])) }
         get("/images/{name...}/history") { request in .json(try await ready().images.history(request["name"])) }
@@ -51,16 +53,19 @@ extension Router<Route> {
         }
         on("POST", "/images/load", body: .stream) { request in
             guard let body = request.stream?.body else { throw Fault(.invalid, "the request has no body") }
-            let progress = try await ready().images.load(body, quiet: request.query.bool("quiet"), caller: request.caller)
+            let progress = try await ready().images.load(
+                body, quiet: request.query.bool("quiet"), platform: try Self.platform(request.query.text("platform")),
+                caller: request.caller)
             return .stream("application/json") { try await $0.writeMessages(progress) }
         }
         get("/images/get") { request in
             let names = request.query.all("names").flatMap { $0.split(separator: ",").map(String.init) }
-            let tar = try await ready().images.save(names)
+            let tar = try await ready().images.save(names, platform: try Self.platform(request.query.text("platform")))
             return .stream("application/x-tar") { out in for try await chunk in tar { try await out.write(chunk) } }
         }
         get("/images/{name...}/get") { request in
-            let tar = try await ready().images.save([request["name"]])
+            let tar = try await ready().images.save(
+                [request["name"]], platform: try Self.platform(request.query.text("platform")))
             return .stream("application/x-tar") { out in for try await chunk in tar { try await out.write(chunk) } }
         }
     }

@@ -77,7 +77,7 @@ extension Router<Route> {
     }
 
     /// `linux/arm64`, or docker's JSON form `{"os":"linux","architecture":"arm64"}`.
-    private static func platform(_ text: String?) throws -> String? {
+    static func platform(_ text: String?) throws -> String? {
         guard let text, text.hasPrefix("{") else { return text }
         let value = try JSONValue(json: Array(text.utf8))
         let parts = ["os", "architecture", "variant"].compactMap { value[$0]?.string }.filter { !$0.isEmpty }

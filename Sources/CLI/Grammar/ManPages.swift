@@ -89,6 +89,10 @@ package enum ManPages {
         text +=
             ".SH ENVIRONMENT\n.TP\n\\fBSKIFF_HOST\\fR\nThe engine's socket, \\fIunix:///path\\fR, where \\fB\\-H\\fR is not given.\n"
         text +=
+            ".TP\n\\fBDOCKER_HOST\\fR\nNot read: it names docker's engine, and a command that removes things must not reach another engine than\n"
+        text +=
+            "the one that is meant. Docker's own client speaks to skiff with \\fIDOCKER_HOST=unix:///run/skiff/skiff.sock\\fR.\n"
+        text +=
             ".TP\n\\fBXDG_RUNTIME_DIR\\fR\nUsers other than root first look for an engine of their own at \\fI$XDG_RUNTIME_DIR/skiff/skiff.sock\\fR.\n"
         text += ".SH FILES\n.TP\n\\fI/run/skiff/skiff.sock\\fR\nThe engine's socket.\n.TP\n\\fI/run/skiff/skiffd.log\\fR\n"
         text += "What an engine says that was started by \\fBskiff\\fR.\n"

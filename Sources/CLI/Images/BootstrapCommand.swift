@@ -21,7 +21,10 @@ enum BootstrapCommand {
         ],
         details:
             "The packages come from the repository directly, checked against its keyring; nothing is downloaded from an image registry.\n"
-            + "Needs mmdebstrap (or debootstrap) and the distribution's keyring on this machine.\n\nExamples:\n"
+            + "Needs mmdebstrap (or debootstrap) and the distribution's keyring on this machine.\n\n"
+            + "The origin of the image stays with it: /usr/share/skiff/bootstrap.json has the command, the repository and the packages that\n"
+            + "were asked for, /usr/share/skiff/packages every package with its version. Labels org.skiff.bootstrap.* (image inspect) and\n"
+            + "the comment in its history say the same in short.\n\nExamples:\n"
             + "  skiff bootstrap debian:bookworm\n  skiff bootstrap debian:bookworm --include nginx-light,ca-certificates -t nginx-base",
         run: run)
 
@@ -107,7 +110,7 @@ struct BootstrapBuild {
         let (repository, tag) = ImageName.split(plan.reference)
         query.add("repo", repository)
         query.add("tag", tag)
-        query.add("message", "bootstrapped from \(plan.distribution) \(plan.suite)")
+        query.add("message", "bootstrapped from \(plan.distribution) \(plan.suite): \(plan.commandLine(tool))")
         for change in plan.changes(tool) + changes { query.add("changes", change) }
         let progress = BootstrapProgress(quiet: quiet)
         progress.line("\(tool.rawValue): \(plan.distribution) \(plan.suite) from \(plan.mirror)")
@@ -118,6 +121,8 @@ struct BootstrapBuild {
             let folder = try FileCalls.makeTemporaryFolder((FileCalls.variable("TMPDIR") ?? "/tmp") + "/skiff-bootstrap.XXXXXX")
             defer { remove(folder) }
             try pipe(program, plan.words(tool, folder: folder), nil, progress)
+            guard let shell = LaunchCalls.find("sh") else { throw FlagFault("there is no sh in PATH") }
+            try pipe(shell, ["-c", plan.recipeScript(tool), "sh", folder], nil, progress)
             guard let tar = LaunchCalls.find("tar") else { throw FlagFault("tar is not installed: apt-get install tar") }
             try pipe(tar, ["--one-file-system", "--numeric-owner", "--xattrs", "-C", folder, "-c", "."], query, progress)
         }

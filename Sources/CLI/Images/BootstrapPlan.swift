@@ -1,4 +1,5 @@
 import Client
+import JSON
 import Linux
 import Model
 
@@ -43,7 +44,11 @@ package struct BootstrapPlan: Sendable, Equatable {
     }
 
     private static func guess(_ suite: String) -> String {
-        let ubuntu = ["bionic", "focal", "jammy", "noble", "oracular", "plucky", "questing", "resolute"]
+        let ubuntu = [
+            "trusty", "xenial", "bionic", "focal", "impish", "jammy", "kinetic", "lunar", "mantic", "noble", "oracular",
+            "plucky",
+            "questing", "resolute",
+        ]
         return ubuntu.contains(suite) ? "ubuntu" : "debian"
     }
 
@@ -64,7 +69,8 @@ package struct BootstrapPlan: Sendable, Equatable {
         return nil
     }
 
-    package func words(_ tool: Tool, folder: String) -> [String] {
+    /// What the program is started with, the keeping of the recipe left out.
+    package func recipeWords(_ tool: Tool, folder: String) -> [String] {
         var words: [String]
         switch tool {
         case .mmdebstrap:
@@ -79,9 +85,54 @@ package struct BootstrapPlan: Sendable, Equatable {
         words.append("--keyring=\(keyring)")
         switch tool {
         case .mmdebstrap: words += [suite, "-", mirror]
-        case .debootstrap: words += [suite, folder, mirror]
+        // One script serves every suite of Ubuntu; Debian's debootstrap does not know the newest by name.
+        case .debootstrap: words += [suite, folder, mirror] + (distribution == "ubuntu" ? ["gutsy"] : [])
         }
         return words
+    }
+
+    package func words(_ tool: Tool, folder: String) -> [String] {
+        let words = recipeWords(tool, folder: folder)
+        return tool == .mmdebstrap ? ["--customize-hook=" + recipeScript(tool)] + words : words
+    }
+
+    /// Where the recipe is in the image.
+    package static let recipeFolder = "/usr/share/skiff"
+
+    /// A shell script that writes `bootstrap.json` (what was run, which repository, which packages were asked for) and `packages` (which
+    /// came, with their versions) below the root that is its first argument.
+    package func recipeScript(_ tool: Tool) -> String {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.member("tool", tool.rawValue)
+            writer.member("command", [tool.rawValue] + recipeWords(tool, folder: "ROOT"))
+            writer.member("distribution", distribution)
+            writer.member("suite", suite)
+            writer.member("repository", mirror)
+            writer.member("components", components.split(separator: ",").map(String.init))
+            writer.member("variant", variant)
+            writer.member("include", packages)
+            writer.member("keyring", keyring)
+        }
+        let folder = "\"$1\"" + Self.recipeFolder
+        return "set -e; mkdir -p \(folder); printf '%s\\n' \(Self.quoted(String(decoding: writer.bytes, as: UTF8.self))) "
+            + ">\(folder)/bootstrap.json; dpkg-query --admindir=\"$1\"/var/lib/dpkg -W "
+            + "-f '${Package} ${Version} ${Architecture}\\n' >\(folder)/packages"
+    }
+
+    /// The command line, as a person would type it.
+    package func commandLine(_ tool: Tool) -> String {
+        ([tool.rawValue] + recipeWords(tool, folder: "ROOT")).map { word in
+            let isPlain = word.utf8.allSatisfy { byte in
+                (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+                    || "-_=./:,+@%".utf8.contains(byte)
+            }
+            return isPlain ? word : Self.quoted(word)
+        }.joined(separator: " ")
+    }
+
+    private static func quoted(_ text: String) -> String {
+        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
     }
 
     /// Instructions that keep the recipe with the image.
@@ -92,6 +143,7 @@ package struct BootstrapPlan: Sendable, Equatable {
             ("org.skiff.bootstrap.repository", mirror), ("org.skiff.bootstrap.components", components),
             ("org.skiff.bootstrap.variant", variant),
             ("org.skiff.bootstrap.packages", packages.joined(separator: ",")),
+            ("org.skiff.bootstrap.command", commandLine(tool)),
         ]
         return ["CMD [\"bash\"]"] + labels.filter { !$0.1.isEmpty }.map { "LABEL \($0.0)=\(GoText.quote($0.1))" }
     }

@@ -11,7 +11,7 @@ enum ImagesCommand {
         flags: [
             .bool("all", "a", "Show all images (default hides intermediate images)"), .bool("digests", nil, "Show digests"),
             ListFlags.filter, ListFlags.format, .bool("no-trunc", nil, "Don't truncate output"),
-            .bool("quiet", "q", "Only show image IDs"),
+            .bool("quiet", "q", "Only show image IDs"), .bool("tree", nil, "List images with their platforms as a tree"),
         ], completes: [.images], run: run)
 
     @Sendable private static func run(_ invocation: Invocation) throws -> CInt {
@@ -25,6 +25,17 @@ enum ImagesCommand {
         var filters = try ListFlags.filters(flags)
         if let reference = invocation.arguments.first { filters.append(("reference", reference)) }
         query.filters(filters)
+        if flags.bool("tree") {
+            for (name, isSet) in [
+                ("quiet", flags.bool("quiet")), ("no-trunc", full), ("digests", flags.bool("digests")),
+                ("format", flags.string("format") != nil),
+            ] where isSet { throw FlagFault("--\(name) is not yet supported with --tree") }
+            query.flag("manifests", true)
+            let images: [Docker.ImageSummary] = try invocation.client().get("/images/json", query)
+            let width = StreamCalls.isTerminal(1) ? TerminalCalls.size(1)?.columns ?? 80 : 80
+            try Screen.out(ImageTreeListing(images).text(width: width))
+            return 0
+        }
         let images: [Docker.ImageSummary] = try invocation.client().get("/images/json", query)
         if flags.bool("quiet"), flags.string("format") == nil {
             var seen: Set<String> = []

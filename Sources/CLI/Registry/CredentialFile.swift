@@ -100,6 +100,12 @@ package struct CredentialFile {
         return credential.isEmpty ? nil : credential
     }
 
+    /// Addresses of the registries that there are credentials for.
+    package var addresses: [String] {
+        let keys = (settings["auths"]?.members ?? []) + (settings["credHelpers"]?.members ?? [])
+        return Set(keys.map(\.key)).sorted()
+    }
+
     // MARK: Writing
 
     /// Keeps a credential. True where it now stands in the file as plain text.
@@ -173,7 +179,10 @@ package struct CredentialFile {
 
 extension RegistryCredential {
     /// The value of `X-Registry-Auth` (docker's AuthConfig as base64url of JSON).
-    package var header: String {
+    package var header: String { Base64Text.encode(json, urlSafe: true) }
+
+    /// docker's AuthConfig.
+    package var json: [UInt8] {
         var writer = JSONWriter()
         writer.object { writer in
             if !username.isEmpty { writer.member("username", username) }
@@ -182,6 +191,6 @@ extension RegistryCredential {
             if !identityToken.isEmpty { writer.member("identitytoken", identityToken) }
             if !registryToken.isEmpty { writer.member("registrytoken", registryToken) }
         }
-        return Base64Text.encode(writer.bytes, urlSafe: true)
+        return writer.bytes
     }
 }

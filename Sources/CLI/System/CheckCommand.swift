@@ -31,7 +31,8 @@ enum CheckCommand {
         if flags.bool("host") { return try host(client, format) }
         let repair = flags.bool("repair")
         let connection = try client.stream(
-            repair ? "POST" : "GET", "/skiff/v1/system/check", repair ? Query([("repair", "1")]) : Query())
+            repair ? "POST" : "GET", "/skiff/v1/system/check", repair ? Query([("repair", "1")]) : Query(),
+            headers: repair ? invocation.allCredentialHeaders() : [])
         let report = try receive(connection, showsProgress: !flags.bool("quiet") && StreamCalls.isTerminal(2))
         if format == "json" {
             try Screen.out(report.indented() + "\n")

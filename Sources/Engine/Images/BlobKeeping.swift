@@ -4,32 +4,45 @@ import Logging
 import Model
 import Synchronization
 
-/// Drops second forms of layers in the background, as the engine's settings want it.
+/// What is done about the disk in the background: the reserve for a full one is filled again, and second forms of layers are dropped as
+/// the engine's settings want it.
 final class BlobKeeping: Sendable {
     private let core: EngineCore
+    private let reserve: DiskReserve
     private let isWanted = Atomic(true)
-    private let task = Mutex<Task<Void, Never>?>(nil)
+    private let tasks = Mutex<[Task<Void, Never>]>([])
 
-    init(_ core: EngineCore) { self.core = core }
+    init(_ core: EngineCore, _ reserve: DiskReserve) {
+        self.core = core
+        self.reserve = reserve
+    }
 
     func start() {
         let wish = core.configuration.keepBlobs
-        guard wish != .all else { return }
         let age = core.configuration.keepBlobsFor
         // Nothing becomes due sooner than so.
         let pause = Duration.nanoseconds(max(1_000_000_000, min(age / 4, 300_000_000_000)))
-        task.withLock {
-            $0 = Task { [self] in while (try? await Task.sleep(for: pause)) != nil { await once(wish, age) } }
+        tasks.withLock {
+            $0 = [
+                Task { [self] in
+                    repeat { try? await core.background.run { [reserve] in reserve.fill() } } while await rests(.seconds(60))
+                }
+            ]
+            guard wish != .all else { return }
+            $0.append(Task { [self] in while await rests(pause) { await condense(wish, age) } })
         }
     }
+
+    /// False when the engine ends.
+    private func rests(_ time: Duration) async -> Bool { (try? await Task.sleep(for: time)) != nil }
 
     /// What is being computed is given up.
     func stop() {
         isWanted.store(false, ordering: .relaxed)
-        task.withLock { $0?.cancel() }
+        tasks.withLock { for task in $0 { task.cancel() } }
     }
 
-    private func once(_ wish: KeepBlobs, _ age: Int64) async {
+    private func condense(_ wish: KeepBlobs, _ age: Int64) async {
         do {
             let done = try await core.images.condense(wish, age: age) { [self] in isWanted.load(ordering: .relaxed) }
             if done.remade + done.fetchable > 0 {

@@ -20,7 +20,7 @@ extension ImageService {
         return inspect
     }
 
-    private static func show(_ platform: ImagePlatform) -> Docker.OCIPlatform {
+    static func show(_ platform: ImagePlatform) -> Docker.OCIPlatform {
         var shown = Docker.OCIPlatform()
         shown.architecture = platform.architecture
         shown.os = platform.os

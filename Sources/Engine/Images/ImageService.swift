@@ -11,7 +11,10 @@ public final class ImageService: Sendable {
 
     // MARK: Looking
 
-    public func list(all: Bool = false, filters: Filters = Filters()) async throws -> [Docker.ImageSummary] {
+    /// - Parameter manifests: with what the image consists of on each platform.
+    public func list(all: Bool = false, filters: Filters = Filters(), manifests: Bool = false) async throws -> [Docker
+        .ImageSummary]
+    {
         try filters.validate(["before", "dangling", "label", "reference", "since", "until"])
         let dangling = try filters.bool("dangling")
         let before = try filters.get("before").first.map { try store.resolve($0).config.created }
@@ -28,6 +31,7 @@ public final class ImageService: Sendable {
             return true
         }.compactMap { image in
             var summary = show(image)
+            if manifests { summary.manifests = Self.manifest(image).map { [$0] } ?? [] }
             guard filters.contains("reference") else { return summary }
             // Only the names that match are shown, as in docker.
             func matches(_ name: String) -> Bool {
@@ -50,8 +54,33 @@ public final class ImageService: Sendable {
         summary.size = Int(image.size)
         summary.sharedSize = -1
         summary.labels = image.labels
-        summary.containers = image.holders
+        summary.containers = image.holders.count
         return summary
+    }
+
+    private static func manifest(_ image: Images.ImageSummary) -> Docker.ImageManifestSummary? {
+        guard let manifest = image.manifest else { return nil }
+        var shown = Docker.ImageManifestSummary()
+        shown.id = manifest.digest.description
+        var descriptor = Docker.OCIDescriptor()
+        descriptor.mediaType = manifest.mediaType
+        descriptor.digest = manifest.digest.description
+        descriptor.size = Int(manifest.size)
+        shown.descriptor = descriptor
+        shown.available = true
+        var size = Docker.ImageManifestSummarySize()
+        size.content = Int(image.contentSize)
+        size.total = Int(image.contentSize + image.size)
+        shown.size = size
+        shown.kind = "image"
+        var data = Docker.ImageManifestSummaryImageData()
+        data.platform = show(image.platform)
+        data.containers = image.holders.map(\.text)
+        var unpacked = Docker.ImageManifestSummaryImageDataSize()
+        unpacked.unpacked = Int(image.size)
+        data.size = unpacked
+        shown.imageData = data
+        return shown
     }
 
     public func inspect(_ name: String) async throws -> Docker.ImageInspect {
@@ -169,7 +198,7 @@ public final class ImageService: Sendable {
         var response = Docker.ImagePruneResponse()
         response.imagesDeleted = []
         var freed: Int64 = 0
-        for image in try store.list() where image.holders == 0 {
+        for image in try store.list() where image.holders.isEmpty {
             if danglingOnly, !image.repoTags.isEmpty { continue }
             if let until, (image.created ?? Timestamp(nanoseconds: 0)) >= until { continue }
             guard filters.admitsLabels(image.labels) else { continue }
@@ -231,12 +260,16 @@ public final class ImageService: Sendable {
     }
 
     /// `POST /images/load`: a docker archive or an OCI layout. Messages are `{"stream":"Loaded image: x\n"}`.
-    public func load(_ body: @escaping RequestBody, quiet: Bool, caller: Caller) async throws -> PullStream<Docker.BuildInfo> {
+    /// - Parameter platform: `linux/arm64`: only images for it.
+    public func load(
+        _ body: @escaping RequestBody, quiet: Bool, platform: String? = nil, caller: Caller
+    ) async throws -> PullStream<Docker.BuildInfo> {
+        let wanted = try platform.flatMap { $0.isEmpty ? nil : try Self.platform($0) }
         let (messages, output) = AsyncThrowingStream.makeStream(of: Docker.BuildInfo.self)
         let source = pump(body)
         Task { [store, self] in
             do {
-                let images = try await store.load(source, caller: caller) { progress in
+                let images = try await store.load(source, platform: wanted, caller: caller) { progress in
                     guard case .loaded(let id, let name) = progress else { return }
                     var info = Docker.BuildInfo()
                     info.stream = name.map { "Loaded image: \($0.familiar)\n" } ?? "Loaded image ID: \(id)\n"
@@ -279,9 +312,18 @@ public final class ImageService: Sendable {
     }
 
     /// `GET /images/get`: docker archive and OCI layout at once.
-    public func save(_ names: [String]) async throws -> PullStream<[UInt8]> {
+    /// - Parameter platform: `linux/arm64`: each image must be for it.
+    public func save(_ names: [String], platform: String? = nil) async throws -> PullStream<[UInt8]> {
+        let choice = try platform.flatMap { $0.isEmpty ? nil : PlatformChoice(try Self.platform($0)) }
         // Unknown names are refused while there is still a status to say so.
-        for name in names { _ = try store.resolve(name) }
+        for name in names {
+            let image = try store.resolve(name)
+            guard let choice, !choice.accepts(image.config.platform) else { continue }
+            throw Fault(
+                .notFound,
+                "image with reference \(name) was found but does not provide the specified platform (\(choice.text))",
+                subject: name)
+        }
         guard !names.isEmpty else { throw Fault(.invalid, "no image to save was named") }
         let outlet = ByteOutlet()
         Task { [store] in

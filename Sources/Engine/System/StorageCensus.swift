@@ -69,6 +69,8 @@ private struct DataRootWalk {
             let text = String(decoding: name, as: UTF8.self)
             switch text {
             case "blobs", "layers", "chains", "tmp": continue
+            case DiskReserve.name, DiskReserve.name + ".new":
+                items.append(StoredItem(.house, text, owner: "reserve", bytes: status.size))
             case "lock": items.append(StoredItem(.house, text, owner: "lock", bytes: status.size))
             case "skiff.db", "skiff.db-wal", "skiff.db-shm", "skiff.db-journal":
                 items.append(StoredItem(.database, text, owner: text, bytes: status.size))

@@ -1,6 +1,7 @@
 import Images
 import Linux
 import Model
+import Registry
 import State
 
 /// What a check of everything at rest came to.
@@ -29,12 +30,15 @@ public enum CheckMessage: Sendable {
 
 extension SystemService {
     /// Verifies everything at rest; with `repair` mends what can be mended without asking anybody. The last message is the report.
-    public func check(repair: Bool, caller: Caller) -> PullStream<CheckMessage> {
+    /// - Parameter credentials: for contents that are fetched again, by the host of the registry.
+    public func check(
+        repair: Bool, credentials: [String: RegistryCredential] = [:], caller: Caller
+    ) -> PullStream<CheckMessage> {
         let (messages, output) = AsyncThrowingStream.makeStream(
             of: CheckMessage.self, bufferingPolicy: .bufferingNewest(64))
         let task = Task { [core] in
             do {
-                let check = SystemCheck(core: core) { output.yield(.progress($0)) }
+                let check = SystemCheck(core: core, credentials: credentials) { output.yield(.progress($0)) }
                 output.yield(.report(try await check.run(repair: repair)))
                 output.finish()
             } catch { output.finish(throwing: error) }
@@ -62,6 +66,7 @@ private actor CheckReader {
 /// One check.
 private struct SystemCheck: Sendable {
     let core: EngineCore
+    let credentials: [String: RegistryCredential]
     let progress: @Sendable (CheckProgress) -> Void
 
     func run(repair: Bool) async throws -> CheckReport {
@@ -70,7 +75,7 @@ private struct SystemCheck: Sendable {
         report.damages += try databaseDamages()
         var store = try await core.images.check(progress: progress)
         if repair {
-            store.damages = await core.images.repair(store, isBusy: isBusy, progress: progress)
+            store.damages = await core.images.repair(store, refetch: refetch, isBusy: isBusy, progress: progress)
         }
         report.blobs = store.blobs
         report.layers = store.layers
@@ -84,6 +89,12 @@ private struct SystemCheck: Sendable {
         report.damages += try await leftovers(repair)
         try name(&report)
         return report
+    }
+
+    private var refetch: ImageStore.Refetch {
+        { [credentials, registries = core.configuration.registries] repository in
+            try RegistrySession(repository, settings: registries, credential: credentials[repository.domain]).fetcher()
+        }
     }
 
     private func databaseDamages() throws -> [StoreDamage] {

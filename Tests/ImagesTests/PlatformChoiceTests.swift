@@ -1,5 +1,5 @@
+import Images
 import Model
-import Registry
 import Testing
 
 @Suite struct PlatformChoiceTests {
