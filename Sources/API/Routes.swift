@@ -11,6 +11,7 @@ public func engineRoutes(_ services: @escaping @Sendable () async throws -> Serv
     router.addImages(services)
     router.addVolumes(services)
     router.addNetworks(services)
+    router.addPortAudit(services)
     router.addUnbuilt()
     return router
 }

@@ -119,4 +119,6 @@ public enum DaemonProcess {
 
 extension KernelFault {
     public var isAddressInUse: Bool { errno == EADDRINUSE }
+    /// The kernel was built without it.
+    public var isMissingProtocol: Bool { errno == EPROTONOSUPPORT || errno == ESOCKTNOSUPPORT }
 }

@@ -54,6 +54,9 @@ public enum NetPortSocket {
         }
     }
 
+    /// As bind(2) says it, for a port that somebody has who needs no socket.
+    public static func inUse(_ subject: String) -> KernelFault { KernelFault("bind", errno: EADDRINUSE, subject) }
+
     /// The port that a reserved socket holds (getsockname(2)).
     public static func port(of raw: CInt) throws -> UInt16 {
         var bytes = [UInt8](repeating: 0, count: 28)

@@ -14,7 +14,7 @@ public struct TablesRequest: Sendable {
 
     private static func type(_ message: UInt16) -> UInt16 { 10 << 8 | message }
 
-    private func message(
+    func message(
         _ type: UInt16, _ flags: UInt16, _ subject: String, _ attributes: (inout NetlinkWriter) -> Void
     ) -> NetlinkMessage {
         var writer = NetlinkWriter(capacity: 256)
@@ -54,6 +54,14 @@ public struct TablesRequest: Sendable {
             event.payload.first == family.rawValue
         else { return false }
         return (try? NetlinkAttributes(event.payload.dropFirst(4)))?.text(1) == table
+    }
+
+    /// Whether a notification tells of a change to a table, chain, rule, set or element of another table. (NFT_MSG_NEWGEN 15,
+    /// which ends each transaction, names none.)
+    public func isOthers(_ event: NetlinkReply) -> Bool {
+        guard event.type >> 8 == 10, event.type & 0xFF <= 14, event.payload.count >= 4 else { return false }
+        if event.payload.first != family.rawValue { return true }
+        return (try? NetlinkAttributes(event.payload.dropFirst(4)))?.text(1) != table
     }
 
     /// NFNLGRP_NFTABLES
@@ -100,17 +108,28 @@ public struct TablesRequest: Sendable {
     }
 
     /// A set, or a map where the kind of its values is given. Hash based: elements cost the same however many there are.
-    public func create(set: String, key: TablesKind, value: TablesKind? = nil, id: UInt32) -> NetlinkMessage {
+    /// With the sizes of a concatenation's fields its elements are ranges of each.
+    public func create(
+        set: String, key: TablesKind, value: TablesKind? = nil, rangesOf fields: [UInt32] = [], id: UInt32
+    ) -> NetlinkMessage {
         message(9, NetlinkMessage.flagCreate, "create set \(set)") { writer in
             writer.attribute(1, text: table)
             writer.attribute(2, text: set)
-            // NFT_SET_MAP
-            writer.attribute(3, big: UInt32(value == nil ? 0 : 8))
+            // NFT_SET_MAP; NFT_SET_INTERVAL and NFT_SET_CONCAT
+            writer.attribute(3, big: UInt32(value == nil ? 0 : 8) | (fields.isEmpty ? 0 : 0x84))
             writer.attribute(4, big: key.type)
             writer.attribute(5, big: key.size)
             if let value {
                 writer.attribute(6, big: value.type)
                 writer.attribute(7, big: value.size)
+            }
+            if !fields.isEmpty {
+                // NFTA_SET_DESC_CONCAT, of NFTA_LIST_ELEM, of NFTA_SET_FIELD_LEN
+                writer.nested(9) { description in
+                    description.nested(2) { list in
+                        for size in fields { list.nested(1) { $0.attribute(1, big: size) } }
+                    }
+                }
             }
             writer.attribute(10, big: id)
             // libnftnl's user data: NFTNL_UDATA_SET_KEYBYTEORDER 0 and DATABYTEORDER 1; 1 is host's order, 2 network order.
@@ -135,6 +154,13 @@ public struct TablesRequest: Sendable {
     private func messages(
         _ type: UInt16, _ flags: UInt16, _ subject: String, _ elements: [TablesElement], _ set: String
     ) -> [NetlinkMessage] {
+        messages(type, flags, subject, elements, set) { $0.write(to: &$1) }
+    }
+
+    func messages<Element>(
+        _ type: UInt16, _ flags: UInt16, _ subject: String, _ elements: [Element], _ set: String,
+        _ write: (Element, inout NetlinkWriter) -> Void
+    ) -> [NetlinkMessage] {
         // The list is one attribute, whose length is a 16-bit number.
         stride(from: 0, to: elements.count, by: 300).map { start in
             message(type, flags, subject) { writer in
@@ -142,7 +168,7 @@ public struct TablesRequest: Sendable {
                 writer.attribute(2, text: set)
                 writer.nested(3) { list in
                     for element in elements[start..<min(start + 300, elements.count)] {
-                        list.nested(1) { element.write(to: &$0) }
+                        list.nested(1) { write(element, &$0) }
                     }
                 }
             }
@@ -189,6 +215,7 @@ public struct TablesKind: Sendable, Hashable {
     let byteOrder: UInt32
 
     /// Numbers of nft's datatypes (include/datatype.h of nftables).
+    public static let family = TablesKind(type: 2, size: 4, byteOrder: 1)
     public static let ipv4 = TablesKind(type: 7, size: 4, byteOrder: 2)
     public static let ipv6 = TablesKind(type: 8, size: 16, byteOrder: 2)
     public static let mac = TablesKind(type: 9, size: 6, byteOrder: 2)
@@ -206,14 +233,18 @@ public struct TablesKind: Sendable, Hashable {
 public struct TablesElement: Sendable, Hashable {
     public var key: [UInt8]
     public var value: [UInt8]?
+    /// The last of a range of each field.
+    public var keyEnd: [UInt8]?
 
-    public init(key: [UInt8], value: [UInt8]? = nil) {
+    public init(key: [UInt8], value: [UInt8]? = nil, keyEnd: [UInt8]? = nil) {
         self.key = key
         self.value = value
+        self.keyEnd = keyEnd
     }
 
     func write(to writer: inout NetlinkWriter) {
         writer.nested(1) { $0.attribute(1, bytes: key) }
+        if let keyEnd { writer.nested(10) { $0.attribute(1, bytes: keyEnd) } }
         if let value { writer.nested(2) { $0.attribute(1, bytes: value) } }
     }
 

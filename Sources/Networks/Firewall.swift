@@ -9,13 +9,19 @@ final class Firewall {
     private let socket: NetlinkSocket
     private var rules: FirewallRules
     private var ports: [PortKey: PublishedPort] = [:]
+    /// The host's rules for input as they were read last, and what our table has of them.
+    private var host = HostRules()
+    private var policy = HostPolicy()
 
     /// Throws where this kernel has no nf_tables, or does not let us.
     init(_ rules: FirewallRules) throws {
         self.rules = rules
         socket = try NetlinkSocket(.netfilter)
         // Until `replace`, the table that an earlier engine left goes on serving its ports.
-        if try socket.note(of: rules.table) != FirewallRules.note { try rebuild() }
+        if try socket.note(of: rules.table) != FirewallRules.note {
+            readHost()
+            try rebuild()
+        }
     }
 
     /// What other programs' chains do to packets that the host passes on, in words; nil where they let them pass. An accept of
@@ -40,37 +46,75 @@ final class Firewall {
         var add: [PublishedPort] = []
     }
 
-    /// Applies all changes in one transaction. Success means that the kernel has them. On a fault the added ports are not
-    /// there; the removed ones are gone from what the table should hold.
+    /// Applies all changes in one transaction. Success means that the kernel has them. On a fault the added ports and networks
+    /// are not there; the removed ones are gone from what the table should hold.
     func apply(_ changes: [Change]) throws {
-        let before = ports
-        let networks = rules.networks
-        let gone = Set(changes.flatMap(\.removeNetworks) + changes.flatMap(\.addNetworks).map(\.id))
-        rules.networks.removeAll { gone.contains($0.id) }
-        rules.networks += changes.flatMap(\.addNetworks)
-        let isOtherNetworks = rules.networks != networks
+        let before = (ports: ports, networks: rules.networks)
         var messages: [NetlinkMessage] = []
         for change in changes {
             let gone = change.remove.filter { ports[$0.key] == $0 }
             for port in gone { ports[port.key] = nil }
             messages += rules.remove(gone)
+            messages += rules.remove(networks: takeOut(change.removeNetworks + change.addNetworks.map(\.id)))
+            rules.networks += change.addNetworks
+            messages += rules.add(networks: change.addNetworks)
             let replaced = change.add.compactMap { ports[$0.key] }
             messages += rules.remove(replaced)
             for port in change.add { ports[port.key] = port }
             messages += rules.add(change.add)
         }
-        if messages.isEmpty, !isOtherNetworks { return }
-        if try isOtherNetworks || !socket.batch(messages).isEmpty {
+        if messages.isEmpty { return }
+        if try !socket.batch(messages).isEmpty {
             do {
                 try rebuild()
             } catch {
-                ports = before
-                rules.networks = networks.filter { !gone.contains($0.id) }
+                ports = before.ports
+                rules.networks = before.networks
                 for port in changes.flatMap(\.remove) where ports[port.key] == port { ports[port.key] = nil }
+                _ = takeOut(changes.flatMap(\.removeNetworks))
                 throw error
             }
         }
         forgetFlows(removed: changes.flatMap(\.remove), added: changes.flatMap(\.add))
+        // iptables-legacy tells nobody of changes.
+        if !changes.allSatisfy({ $0.add.isEmpty }), LegacyTables.familiesWithInputRules() != host.legacy { try follow() }
+    }
+
+    private func takeOut(_ ids: [ObjectID]) -> [FirewallRules.Network] {
+        let gone = rules.networks.filter { ids.contains($0.id) }
+        rules.networks.removeAll { ids.contains($0.id) }
+        return gone
+    }
+
+    /// Reads the host's rules for input anew and makes our table judge published ports by them. True when they had changed.
+    @discardableResult
+    func follow() throws -> Bool {
+        let before = policy
+        guard readHost() else { return false }
+        if try !socket.batch(before.removal(rules.table) + rules.messages(policy)).isEmpty { try rebuild() }
+        return true
+    }
+
+    /// True when the policy is another than before.
+    @discardableResult
+    private func readHost() -> Bool {
+        let before = policy
+        do {
+            host = try HostRules.read(socket)
+            policy = HostPolicy(host)
+        } catch {
+            policy = HostPolicy.closed("the host's rules for input cannot be read: \(error)")
+        }
+        return policy != before
+    }
+
+    /// Who reaches each published port, by the rules as they are now.
+    func audit() throws -> [PortAudit] {
+        let now = try HostRules.read(socket)
+        return ports.values.map { PortAudit($0, now) }.sorted {
+            ($0.binding.hostPort, $0.binding.proto.rawValue, $0.binding.hostAddress.description)
+                < ($1.binding.hostPort, $1.binding.proto.rawValue, $1.binding.hostAddress.description)
+        }
     }
 
     /// The kernel translates a flow as its first packet was, as long as packets come. UDP has no end: a client that goes on
@@ -90,13 +134,25 @@ final class Firewall {
     /// Makes the table hold exactly these ports.
     func replace(_ all: [PublishedPort]) throws {
         ports = Dictionary(all.map { ($0.key, $0) }) { _, last in last }
+        readHost()
         try rebuild()
     }
 
     /// What the kernel's table holds, whoever put it there.
     func publishedPorts() throws -> [PublishedPort] {
-        try socket.elements(of: FirewallRules.portsAny, in: rules.table).compactMap { PublishedPort($0, isEverywhere: true) }
-            + socket.elements(of: FirewallRules.portsAt, in: rules.table).compactMap { PublishedPort($0, isEverywhere: false) }
+        func elements(_ name: FirewallRules.Name) throws -> [TablesElement] {
+            try socket.elements(of: name.rawValue, in: rules.table)
+        }
+        func ports(_ name: FirewallRules.Name, _ guards: FirewallRules.Name, _ family: [UInt8]) throws -> [PublishedPort] {
+            let guarded = Set(try elements(guards).map(\.key))
+            return try elements(name).compactMap { element in
+                var port = PublishedPort(element, isEverywhere: guards == .guardAny)
+                if !guarded.contains(family + element.key) { port?.binding.exposure = .open }
+                return port
+            }
+        }
+        return try ports(.any4, .guardAny, [2, 0, 0, 0]) + ports(.any6, .guardAny, [10, 0, 0, 0])
+            + ports(.at4, .guard4, []) + ports(.at6, .guard6, [])
     }
 
     /// By which the kernel's notifications name our own changes.
@@ -105,38 +161,51 @@ final class Firewall {
     /// Puts the table back where somebody has taken it, or a part of it, away; true when that was so.
     func mend() throws -> Bool {
         if try isWhole() { return false }
+        readHost()
         try rebuild()
         return true
     }
 
     private func isWhole() throws -> Bool {
         guard try socket.note(of: rules.table) == FirewallRules.note,
-            try socket.ruleCount(of: rules.table) >= rules.ruleCount
+            try socket.ruleCount(of: rules.table) >= rules.ruleCount + policy.ruleCount
         else { return false }
-        let present = Set(try publishedPorts().map(\.key))
-        return ports.keys.allSatisfy { present.contains($0) }
+        let wanted = rules.networks.flatMap { rules.elements(of: $0) } + ports.values.flatMap { rules.elements(of: $0) }
+        for (set, elements) in Dictionary(grouping: wanted, by: \.set) {
+            let present = Set(try socket.elements(of: set.rawValue, in: rules.table).map(\.key))
+            if !elements.allSatisfy({ present.contains($0.element.key) }) { return false }
+        }
+        return true
     }
 
+    /// What the kernel does not take of the host's policy counts as closed.
     private func rebuild() throws {
-        if let first = try socket.batch(rules.replacement(ports: ports.values)).first { throw first.fault }
+        guard let first = try socket.batch(rules.replacement(ports: ports.values, policy: policy)).first else { return }
+        if policy.gates.isEmpty { throw first.fault }
+        let refused = policy
+        policy = HostPolicy.closed("the kernel does not take the host's rules for published ports: \(first.fault)")
+        if let second = try socket.batch(rules.replacement(ports: ports.values, policy: policy)).first {
+            policy = refused
+            throw second.fault
+        }
     }
 }
 
 /// What a published port occupies on the host.
 package struct PortKey: Sendable, Hashable {
-    /// Nil is every address.
-    package var address: IPAddress?
+    /// 0.0.0.0 and [::] are every address of their family.
+    package var address: IPAddress
     package var proto: PortProtocol
     package var port: UInt16
 }
 
 extension PortBinding {
-    package var key: PortKey { PortKey(address: hostAddress.isUnspecified ? nil : hostAddress, proto: proto, port: hostPort) }
+    package var key: PortKey { PortKey(address: hostAddress, proto: proto, port: hostPort) }
 }
 
 extension PublishedPort {
     func isTarget(of flow: ConnectionInfo) -> Bool {
-        target == .v4(flow.answerer) && binding.containerPort == flow.answererPort
+        target == flow.answerer && binding.containerPort == flow.answererPort
     }
 
     var key: PortKey { binding.key }

@@ -2,16 +2,24 @@ import Linux
 import Model
 
 /// Hears of other programs that take our table, or parts of it, away (`nft flush ruleset`, a firewall that loads its rules anew), so
-/// that published ports come back within a second and not with the next change.
+/// that published ports come back within a second and not with the next change; and of changes to their own rules, by which
+/// published ports are judged.
 final class FirewallWatch: Sendable {
     /// Its closing ends the thread.
     private let stop: SharedEnd
 
-    /// More deletions follow the first within this time; a program that goes on deleting meets us every two seconds.
-    private static let pause: (first: CInt, next: CInt) = (200, 2_000)
+    struct News: Sendable {
+        /// Our table, or a part of it, is gone.
+        var isLost = false
+        /// Somebody has changed a table that is not ours.
+        var isOthers = false
+    }
+
+    /// More follows the first within this time; a program that goes on meets us so often and no oftener.
+    private static let pause: (first: CInt, next: CInt) = (100, 700)
 
     /// For the network namespace of the calling thread. `port`: of the socket whose changes are our own.
-    init(_ table: TablesRequest, ownPort port: UInt32, lost: @escaping @Sendable () -> Void) throws {
+    init(_ table: TablesRequest, ownPort port: UInt32, told: @escaping @Sendable (News) -> Void) throws {
         let socket = try NetlinkSocket(.netfilter)
         try socket.subscribe(TablesRequest.changes)
         let ends = try StreamCalls.pipe().split()
@@ -22,12 +30,14 @@ final class FirewallWatch: Sendable {
             guard let socket = box.take() else { return }
             var last: Int64 = 0
             while Self.waits(for: socket.raw, end.raw) {
-                guard Self.tellsOfLoss(socket, table, port) else { continue }
+                var news = News()
+                Self.read(socket, table, port, into: &news)
+                guard news.isLost || news.isOthers else { continue }
                 let now = KernelClock.monotonic
-                let isFresh = now - last > 10_000_000_000
-                last = now
-                if Self.isOver(end.raw, isFresh ? Self.pause.first : Self.pause.next) { return }
-                lost()
+                if Self.isOver(end.raw, now - last > 2_000_000_000 ? Self.pause.first : Self.pause.next) { return }
+                last = KernelClock.monotonic
+                Self.read(socket, table, port, into: &news)
+                told(news)
             }
         }
     }
@@ -50,9 +60,15 @@ final class FirewallWatch: Sendable {
         return ready?.first?.readable ?? false
     }
 
-    private static func tellsOfLoss(_ socket: NetlinkSocket, _ table: TablesRequest, _ port: UInt32) -> Bool {
-        guard let events = try? socket.events() else { return true }
-        return events.contains { $0.port != port && table.isLoss($0) }
+    private static func read(_ socket: NetlinkSocket, _ table: TablesRequest, _ port: UInt32, into news: inout News) {
+        guard let events = try? socket.events() else {
+            news = News(isLost: true, isOthers: true)
+            return
+        }
+        for event in events where event.port != port {
+            if table.isLoss(event) { news.isLost = true }
+            if table.isOthers(event) { news.isOthers = true }
+        }
     }
 }
 

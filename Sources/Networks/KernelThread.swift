@@ -8,7 +8,8 @@ final class KernelThread: Sendable {
     private enum Job: Sendable {
         case change(@Sendable () throws -> Firewall.Change, CheckedContinuation<Void, any Error>)
         case replace([PublishedPort], CheckedContinuation<Void, any Error>)
-        case mend(@Sendable (Result<Bool, any Error>) -> Void)
+        case mend(FirewallWatch.News, @Sendable (Result<Bool, any Error>) -> Void)
+        case audit(CheckedContinuation<[PortAudit], any Error>)
         case perform(@Sendable (NetlinkSocket?) -> Void)
         case statistics(String, CheckedContinuation<LinkStatistics?, Never>)
         case rediscover(ObjectID, Int32, NetworkRecord, CheckedContinuation<SandboxRecord?, Never>)
@@ -56,8 +57,18 @@ final class KernelThread: Sendable {
         }
     }
 
-    /// Puts the table back where it is not whole; tells on the thread whether it was not.
-    func mend(_ told: @escaping @Sendable (Result<Bool, any Error>) -> Void) { jobs.put(.mend(told)) }
+    /// Puts the table back where it is not whole, and judges by the host's rules as they are now; tells on the thread whether
+    /// something of ours was gone.
+    func mend(_ news: FirewallWatch.News, _ told: @escaping @Sendable (Result<Bool, any Error>) -> Void) {
+        jobs.put(.mend(news, told))
+    }
+
+    /// Who reaches each published port.
+    func audit() async throws -> [PortAudit] {
+        try await withCheckedThrowingContinuation { continuation in
+            if !jobs.put(.audit(continuation)) { continuation.resume(throwing: Self.closed) }
+        }
+    }
 
     func statistics(of link: String) async -> LinkStatistics? {
         await withCheckedContinuation { continuation in
@@ -104,7 +115,14 @@ final class KernelThread: Sendable {
             case .change: break
             case .replace(let ports, let continuation):
                 continuation.resume(with: Result { try firewall?.replace(ports) })
-            case .mend(let told): told(Result { try firewall?.mend() ?? false })
+            case .mend(let news, let told):
+                told(
+                    Result {
+                        let isMended = try news.isLost && firewall?.mend() ?? false
+                        if news.isOthers { try firewall?.follow() }
+                        return isMended
+                    })
+            case .audit(let continuation): continuation.resume(with: Result { try firewall?.audit() ?? [] })
             case .perform(let body): body(route)
             case .statistics(let link, let continuation):
                 continuation.resume(returning: try? route?.link(named: link)?.statistics)

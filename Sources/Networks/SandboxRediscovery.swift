@@ -43,18 +43,3 @@ enum SandboxRediscovery {
         return nil
     }
 }
-
-extension PublishedPort {
-    /// What an element of one of the port maps says; nil where it is none of ours.
-    package init?(_ element: TablesElement, isEverywhere: Bool) {
-        let key = isEverywhere ? [0, 0, 0, 0] + element.key : element.key
-        guard key.count == 12, let value = element.value, value.count == 8, let target = IPv4Address(bytes: value[0..<4]),
-            let address = IPv4Address(bytes: key[0..<4]), let proto = PortProtocol(number: key[4])
-        else { return nil }
-        self.init(
-            binding: PortBinding(
-                hostAddress: .v4(address), hostPort: UInt16(key[8]) << 8 | UInt16(key[9]),
-                containerPort: UInt16(value[4]) << 8 | UInt16(value[5]), proto: proto),
-            target: .v4(target))
-    }
-}

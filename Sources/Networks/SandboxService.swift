@@ -65,7 +65,7 @@ public final class SandboxService: Sendable {
             let thread = try KernelThread(firewall)
             kernel = thread
             watch = try? FirewallWatch(rules.table, ownPort: port) {
-                thread.mend { Self.tell($0, table: configuration.table, warn: warn) }
+                thread.mend($0) { Self.tell($0, table: configuration.table, warn: warn) }
             }
         } catch {
             let reason = "nf_tables is missing in this kernel, or refuses us (\(error))"
@@ -287,15 +287,15 @@ public final class SandboxService: Sendable {
     private func publish(_ request: SandboxRequest, _ record: SandboxRecord, _ sandbox: PreparedSandbox) async throws
         -> SandboxLease
     {
-        guard !request.ports.isEmpty, let endpoint = record.primary, let address = endpoint.ipv4?.address else {
-            return try lease(record, sandbox, [])
-        }
+        guard !request.ports.isEmpty, let endpoint = record.primary else { return try lease(record, sandbox, []) }
+        let targets = portTargets(of: record)
+        guard targets.v4 != nil || targets.v6 != nil else { return try lease(record, sandbox, []) }
         do {
             if let firewallObstacle { throw Fault(.unsupported, "cannot publish ports: \(firewallObstacle)") }
             let ports = HostPorts()
             do {
                 try await kernel.change { [registry] in
-                    try ports.reserve(request.ports, target: .v4(address)) { key in
+                    try ports.reserve(request.ports, targets: targets) { key in
                         registry.value.withLock { $0.owners[key] != nil }
                     }
                     var record = record
@@ -364,6 +364,13 @@ public final class SandboxService: Sendable {
         await kernel.rediscover(id, pid: pid, network: network)
     }
 
+    /// Who reaches each published port, and which rule decides, by the host's rules as they are now.
+    public func auditPorts() async throws -> [PortAudit] {
+        do { return try await kernel.audit() } catch let fault as KernelFault {
+            throw Fault(.system, "cannot read the host's rules", cause: fault)
+        }
+    }
+
     /// Every sandbox in use.
     public var records: [SandboxRecord] { registry.value.withLock { Array($0.sandboxes.values) } }
 
@@ -402,17 +409,6 @@ extension SandboxRecord {
         var record = self
         record.endpoints.removeAll { endpoint in endpoint.hostInterface.map { !links.contains($0) } ?? false }
         return (record, record.endpoints.count != endpoints.count)
-    }
-
-    var publishedPorts: [PublishedPort] {
-        bindings.compactMap { binding in
-            // A port on an IPv6 address leads to the container's IPv6 where it has one.
-            if case .v6 = binding.hostAddress, let endpoint = gatewayIPv6, let address = endpoint.ipv6?.address {
-                return PublishedPort(binding: binding, target: .v6(address), network: endpoint.network)
-            }
-            guard let endpoint = gatewayIPv4 ?? primary, let address = endpoint.ipv4?.address else { return nil }
-            return PublishedPort(binding: binding, target: .v4(address), network: endpoint.network)
-        }
     }
 }
 

@@ -20,7 +20,7 @@ package struct CommandTable: Sendable {
             InspectCommand.command, EventsCommand.command,
             // Spelled with their noun only
             LifecycleCommands.prune, ImageChangeCommands.prune, DiskUsageCommand.command, CheckCommand.command,
-            SystemCommands.prune,
+            SystemCommands.prune, PortAuditCommand.command,
             NetworkCommands.list, NetworkCreateCommand.command, NetworkCommands.remove, NetworkCommands.prune,
             NetworkCommands.connect, NetworkCommands.disconnect,
             RegistryCommands.serve, RegistryCommands.check,
@@ -47,10 +47,12 @@ package struct CommandTable: Sendable {
     /// The command that the first words name, how it was spelled, and the words behind it.
     package func find(_ words: [String]) -> (Command, String, [String])? {
         guard let first = words.first else { return nil }
+        // `port audit`, beside `port CONTAINER`.
+        if words.count > 1, let command = command(first + " " + words[1]) {
+            return (command, first + " " + words[1], Array(words.dropFirst(2)))
+        }
         if nouns.contains(where: { $0.name == first }) {
-            guard words.count > 1 else { return nil }
-            let spelling = first + " " + words[1]
-            return command(spelling).map { ($0, spelling, Array(words.dropFirst(2))) }
+            return nil
         }
         return command(first).map { ($0, first, Array(words.dropFirst())) }
     }

@@ -171,6 +171,15 @@ extension Container {
 /// Which ports are wanted on the host.
 enum PortWishes {
     static func requests(_ description: ContainerDescription) throws -> [PortRequest] {
+        let exposure = try ExposureLabel(description.config.labels ?? [:])
+        return try wanted(description).map { request in
+            var request = request
+            request.exposure = exposure.exposure(of: request)
+            return request
+        }
+    }
+
+    private static func wanted(_ description: ContainerDescription) throws -> [PortRequest] {
         var requests: [PortRequest] = []
         for (key, bindings) in (description.host.portBindings ?? [:]).sorted(by: { $0.key < $1.key }) {
             for binding in bindings ?? [] {

@@ -5,7 +5,7 @@ import Networks
 ///
 /// A reference is an id, a name, or the unambiguous beginning of an id. Unknown ones throw `notFound` (`network x not found`).
 public final class NetworkService: Sendable {
-    private let core: EngineCore
+    let core: EngineCore
 
     init(_ core: EngineCore) { self.core = core }
 

@@ -1,0 +1,10 @@
+import Engine
+import JSON
+import Model
+
+extension Router<Route> {
+    /// Our own: `GET /skiff/v1/ports/audit`: every published port, who reaches it, and which rule of the host decides.
+    mutating func addPortAudit(_ ready: @escaping Ready) {
+        get("/skiff/v1/ports/audit") { _ in .json(try await ready().networks.auditPorts()) }
+    }
+}

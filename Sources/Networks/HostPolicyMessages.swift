@@ -1,0 +1,116 @@
+import Linux
+import Model
+
+/// The host's policy as requests to the kernel.
+extension HostPolicy {
+    /// The sets of what is published under the host's policy, by which a packet is picked.
+    struct Guards {
+        /// Family, protocol, port: on every address.
+        var anywhere: (set: String, id: UInt32)
+        /// IPv4 address, protocol, port.
+        var at4: (set: String, id: UInt32)
+        var at6: (set: String, id: UInt32)
+    }
+
+    func messages(_ table: TablesRequest, _ guards: Guards) -> [NetlinkMessage] {
+        var chains: [NetlinkMessage] = []
+        var sets: [NetlinkMessage] = []
+        var rules: [NetlinkMessage] = []
+        var id: UInt32 = 100
+        for gate in gates {
+            var ids: [String: UInt32] = [:]
+            chains += gate.chains.map { table.create(chain: $0.name) }
+            for set in gate.sets {
+                id += 1
+                ids[set.name] = id
+                sets.append(table.create(set: set.name, like: set.like, id: id))
+                sets += table.add(set.sorted, to: set.name)
+            }
+            for chain in gate.chains { rules += chain.rules.map { Self.append($0, to: chain.name, ids, table) } }
+        }
+        for side in Side.allCases {
+            let own = gates.filter { $0.side == side }
+            for (index, gate) in own.enumerated() {
+                // Just before our own redirection (-100), in the host's order.
+                let priority = -100 - Int32(own.count - index)
+                chains.append(table.create(chain: gate.prefix))
+                chains.append(
+                    table.create(
+                        chain: "host_" + gate.prefix, type: "filter", hook: side == .inbound ? .prerouting : .output,
+                        priority: priority))
+                rules += Self.picks(gate, table, guards)
+            }
+        }
+        return chains + sets + rules
+    }
+
+    /// How many rules `messages` makes.
+    var ruleCount: Int {
+        gates.reduce(0) { sum, gate in
+            sum + gate.chains.reduce(0) { $0 + $1.rules.count } + 2 * gate.families.count + 2
+        }
+    }
+
+    /// Takes away what `messages` made.
+    func removal(_ table: TablesRequest) -> [NetlinkMessage] {
+        let names = gates.flatMap { gate in ["host_" + gate.prefix, gate.prefix] + gate.chains.map(\.name) }
+        let sets = gates.flatMap { $0.sets.map(\.name) }
+        return names.map { table.flush(chain: $0) } + sets.map { table.delete(set: $0) } + names.map { table.delete(chain: $0) }
+    }
+
+    private static func append(_ rule: Rule, to chain: String, _ ids: [String: UInt32], _ table: TablesRequest)
+        -> NetlinkMessage
+    {
+        var expressions = rule.expressions.map { expression in
+            expression.set.map { expression.asking($0, id: ids[$0] ?? 0) } ?? expression
+        }
+        switch rule.outcome {
+        case .none: break
+        case .verdict(let verdict): expressions.append(.verdict(verdict))
+        case .reject(let expression): expressions.append(expression)
+        case .map(let map, let register, _): expressions.append(.verdict(of: map, id: ids[map] ?? 0, from: register))
+        }
+        return table.append(expressions, to: chain, comment: rule.note)
+    }
+
+    /// The base chain, which leads packets to published ports into the host's rules, and what happens to those that come back.
+    private static func picks(_ gate: Gate, _ table: TablesRequest, _ guards: Guards) -> [NetlinkMessage] {
+        // Answers of a connection that somebody here began are none of a listener's packets.
+        let isRequest: [TablesExpression] = [.load(.direction), .compare([0])]
+        let isLocal: [TablesExpression] = [.loadDestinationKind(), .compare(PacketKnowledge.native(2))]
+        let chain = "host_" + gate.prefix
+        var rules: [NetlinkMessage] = []
+        for family in gate.families {
+            let isFamily: [TablesExpression] = [.load(.family), .compare([family])]
+            let (place, size, set) = family == 2 ? (UInt32(16), UInt32(4), guards.at4) : (24, 16, guards.at6)
+            let protoRegister = 8 + size / 4
+            let at: [TablesExpression] = [
+                .load(.network, at: place, size: size), .load(.transport, into: protoRegister),
+                .load(.transport, at: 2, size: 2, into: protoRegister + 1), .lookup(set.set, id: set.id),
+            ]
+            let anywhere: [TablesExpression] = [
+                .load(.family, into: 8), .load(.transport, into: 9), .load(.transport, at: 2, size: 2, into: 10),
+                .lookup(guards.anywhere.set, id: guards.anywhere.id),
+            ]
+            let verdict = TablesExpression.verdict(.goto(gate.prefix))
+            rules.append(table.append(isFamily + isRequest + anywhere + isLocal + [verdict], to: chain))
+            rules.append(table.append(isFamily + isRequest + at + isLocal + [verdict], to: chain))
+        }
+        if let root = gate.chains.first {
+            rules.append(table.append([.verdict(.jump(root.name))], to: gate.prefix))
+        }
+        return rules + [
+            table.append([.verdict(gate.dropsByDefault ? .drop : .accept)], to: gate.prefix, comment: "the chain's policy")
+        ]
+    }
+}
+
+extension HostPolicy.Set {
+    /// Ranges are told from their beginning to their end, the end of one before the beginning of the next.
+    var sorted: [TablesMember] {
+        guard like.isInterval else { return members }
+        return members.sorted { left, right in
+            left.key == right.key ? left.isEnd && !right.isEnd : left.key.lexicographicallyPrecedes(right.key)
+        }
+    }
+}
