@@ -76,7 +76,8 @@ public final class SandboxService: Sendable {
         }
         firewallObstacle = obstacle
         if let watchman {
-            guardWatch = try? FirewallWatch(watchman.table, ownPort: watchman.port) {
+            guardWatch = try? FirewallWatch(watchman.table, ownPort: watchman.port) { news in
+                guard news.isLost else { return }
                 Self.tell(Result { try watchman.mend() }, table: watchman.table.table, warn: warn)
             }
         } else {
