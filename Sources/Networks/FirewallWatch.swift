@@ -60,14 +60,19 @@ final class FirewallWatch: Sendable {
         return ready?.first?.readable ?? false
     }
 
+    /// All that has come: a flush tells of itself in many datagrams, and a pause between each two of them would be felt. A program
+    /// that never ends to change its rules is heard out a thousand datagrams at a time.
     private static func read(_ socket: NetlinkSocket, _ table: TablesRequest, _ port: UInt32, into news: inout News) {
-        guard let events = try? socket.events() else {
-            news = News(isLost: true, isOthers: true)
-            return
-        }
-        for event in events where event.port != port {
-            if table.isLoss(event) { news.isLost = true }
-            if table.isOthers(event) { news.isOthers = true }
+        for _ in 0..<1_000 {
+            guard let events = try? socket.events() else {
+                news = News(isLost: true, isOthers: true)
+                return
+            }
+            if events.isEmpty { return }
+            for event in events where event.port != port {
+                if table.isLoss(event) { news.isLost = true }
+                if table.isOthers(event) { news.isOthers = true }
+            }
         }
     }
 }
