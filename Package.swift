@@ -79,7 +79,9 @@ let package = Package(
         room(
             "Registry", ["CCrypt", "CCrypto", "HTTP", "Images", "Archive", "State", "Linux", "JSON", "Model"],
             link: ["-l:libcrypt.a"]),
-        room("Engine", ["Registry", "HTTP", "Images", "Networks", "Names", "Logs", "State", "Archive", "Linux", "JSON", "Model", log]),
+        room(
+            "Engine",
+            ["Registry", "HTTP", "Images", "Networks", "Names", "Logs", "State", "Archive", "Linux", "JSON", "Model", log]),
         room("API", ["Engine", "Linux", "JSON", "Model", log] + nio),
         room(
             "Daemon", ["API", "Engine", "Registry", "HTTP", "Images", "Networks", "State", "Linux", "JSON", "Model", log] + nio),
@@ -104,7 +106,8 @@ let package = Package(
         .target(
             name: "TestSupport", path: "Tests/Support",
             exclude: [
-                "faulty_registry.py", "leak-check.py", "made_images.py", "soak.py", "storage_storm.py", "storm_scene.py",
+                "capture-rules.py", "faulty_registry.py", "leak-check.py", "made_images.py", "soak.py", "storage_storm.py",
+                "storm_scene.py",
                 "without.py",
             ],
             swiftSettings: strict),

@@ -198,7 +198,8 @@ import TestSupport
         var times: [Int64] = []
         var lost = 0
         let memory = residentKilobytes(scene.process)
-        try quiet.thread.run { /* warm */ _ = try NamesProbe() }
+        // The first probe warms up.
+        try quiet.thread.run { _ = try NamesProbe() }
         for _ in 0..<400 {
             let begun = Clock.monotonic
             if try quiet.ask("loud", milliseconds: 1000) == nil { lost += 1 }
