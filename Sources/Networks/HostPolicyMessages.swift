@@ -106,11 +106,28 @@ extension HostPolicy {
 }
 
 extension HostPolicy.Set {
-    /// Ranges are told from their beginning to their end, the end of one before the beginning of the next.
+    /// Ranges are told from their beginning to their end, the end of one before the beginning of the next. An anonymous set, as
+    /// the host's may be, leaves an end out where the next range begins; one with a name may not (net/netfilter/nft_set_rbtree.c).
     var sorted: [TablesMember] {
         guard like.isInterval else { return members }
-        return members.sorted { left, right in
+        let inOrder = members.sorted { left, right in
             left.key == right.key ? left.isEnd && !right.isEnd : left.key.lexicographicallyPrecedes(right.key)
         }
+        var told: [TablesMember] = []
+        for member in inOrder {
+            if let last = told.last, last.opensRange, member.opensRange {
+                told.append(TablesMember(key: member.key, flags: TablesMember.endOfRange))
+            }
+            told.append(member)
+        }
+        return told
     }
+}
+
+extension TablesMember {
+    /// NFT_SET_ELEM_INTERVAL_END
+    fileprivate static let endOfRange: UInt32 = 1
+
+    /// The beginning of a range whose end is an element of its own; neither that nor the catch-all.
+    fileprivate var opensRange: Bool { flags & 3 == 0 && keyEnd == nil }
 }

@@ -113,6 +113,10 @@ import Testing
         }
         try scene.host.run {
             guard system("ip route add 10.0.0.0/8 dev lan0") == 0 else { throw KernelFault("ip route", errno: EINVAL) }
+            // Refusals by ICMP are rationed; a verdict is not to depend on how many came before.
+            try NetSysctl.write("ipv4/icmp_ratelimit", "0")
+            // Before Linux 6.13 one number for all namespaces, which is not ours to set.
+            try? NetSysctl.write("ipv4/icmp_msgs_per_sec", "100000")
         }
         let service = try await scene.started()
         let idle = try await SceneContainer(service, "idle")
@@ -294,7 +298,10 @@ struct RuleDice {
         }
         let verdict = self.verdict(chains)
         let proto = verdict.contains("tcp reset") ? "meta l4proto tcp" : ""
-        return "\(match()) \(port()) \(proto) \(pick(["", "counter", "log prefix \"x \""])) \(verdict)"
+        let match = match()
+        // No packet is both.
+        let port = match.contains("icmp") ? "" : port()
+        return "\(match) \(port) \(proto) \(pick(["", "counter", "log prefix \"x \""])) \(verdict)"
     }
 
     private mutating func verdict(_ chains: [String]) -> String {
