@@ -19,8 +19,11 @@ extension Container {
         if case .container = description.network { throw Self.shared }
         let network = try core.sandboxes.networks.resolve(reference)
         if let fault = EndpointWishes.fault(wish, on: network, named: reference) { throw Fault(.invalid, fault) }
-        let names = Set(description.endpoints.keys).union(status.running?.sandbox?.endpoints.map(\.networkName) ?? [])
-        if names.contains(network.name) {
+        // Of a container that runs, the sandbox has the truth: an engine that died between the two steps of a change has left a
+        // wish without an endpoint, which is fulfilled now.
+        let isThere =
+            status.running.map { $0.sandbox?.endpoint(on: network.id) != nil } ?? (description.endpoints[network.name] != nil)
+        if isThere {
             guard status.running != nil else { return }
             throw Fault(
                 .forbidden, "endpoint with name \(board.snapshot.name) already exists in network \(network.name)",
@@ -56,6 +59,8 @@ extension Container {
                 subject: network.name)
         }
         guard let endpoint = run.sandbox?.endpoint(on: network.id) else {
+            // Taken down by an engine that died before it forgot the wish.
+            if board.snapshot.description.endpoints[network.name] != nil { return try remember(network.name, nil) }
             throw Fault(.system, "container \(id) is not connected to network \(network.name)", subject: network.name)
         }
         if network.driver != .null {
