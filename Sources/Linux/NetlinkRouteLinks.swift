@@ -131,6 +131,23 @@ extension RouteRequest {
             subject: "route \(destination?.description ?? "default") via \(gateway?.description ?? "link \(index)")")
     }
 
+    /// ::1 is this host by way of that link too, after lo's own route. An answer that address translation leads back to ::1 comes by a
+    /// container's bridge, and the kernel takes a route to a loopback address only from the link by which the packet came
+    /// (rt6_need_strict in net/ipv6/route.c). What already has ::1 in it when it comes is dropped before any route is looked up.
+    public static func loopback6(by index: Int32) -> NetlinkMessage {
+        var writer = NetlinkWriter()
+        // struct rtmsg: table local (255), protocol boot, RTN_LOCAL.
+        for value in [10, 128, 0, 0, 255, 3, 0, 2] as [UInt8] { writer.native(value) }
+        writer.native(UInt32(0))
+        writer.attribute(1, bytes: IPv6Address.loopback.bytes)
+        writer.attribute(4, native: index)
+        // RTA_PRIORITY, one for each link: a route of the same priority would be replaced. lo's is 0.
+        writer.attribute(6, native: UInt32(4096) + UInt32(bitPattern: index))
+        return NetlinkMessage(
+            type: newRoute, flags: NetlinkMessage.flagCreate | NetlinkMessage.flagReplace, payload: writer.bytes,
+            subject: "route ::1 by link \(index)")
+    }
+
     /// Takes the family's default route away; ESRCH where there is none.
     public static func removeDefaultRoute(isIPv6: Bool) -> NetlinkMessage {
         var writer = NetlinkWriter()

@@ -39,6 +39,12 @@ struct BridgeDriver: NetworkDriver {
         }
         messages.append(RouteRequest.set(name, isUp: true, mtu: settings.isForeign && record.mtu == nil ? nil : mtu))
         try host.socket.transact(messages)
+        if hasGateway6(record, settings) {
+            // Only for ports that are published on ::1: without it these alone are silent.
+            for case let fault? in try host.socket.results([RouteRequest.loopback6(by: link.index)]) {
+                warn("ports published on ::1 do not answer from network \(record.name): \(fault)")
+            }
+        }
         return StandingNetwork(record: record, index: link.index, mtu: mtu)
     }
 

@@ -76,6 +76,15 @@ import Testing
                     08 00  08 00  02 00 00 00        ; IFA_FLAGS: NODAD again, as 32 bits
                     """))
         #expect(
+            RouteRequest.loopback6(by: 2).payload
+                == Self.hex(
+                    """
+                    0a 80 00 00  ff 03 00 02  00 00 00 00 ; AF_INET6, /128; table local, RTPROT_BOOT, universe, RTN_LOCAL
+                    14 00  01 00  00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01
+                    08 00  04 00  02 00 00 00             ; RTA_OIF
+                    08 00  06 00  02 10 00 00             ; RTA_PRIORITY 4098
+                    """))
+        #expect(
             RouteRequest.add(route: nil, gateway: try #require(IPv4Address("172.30.0.1")), link: 2).payload
                 == Self.hex(
                     """

@@ -92,8 +92,6 @@ reaches("at rest")
 lab.check("datagrams of one's own arrive", hears(victim, socket.AF_INET, lambda: send(victim_mac, evil_mac, 0x0800, datagram(four(evil), four(victim), 7778, b"mine"))))
 heard = hears(victim, socket.AF_INET, lambda: send(victim_mac, evil_mac, 0x0800, datagram(four(web), four(victim), 7778, b"forged")))
 lab.check("a neighbour's IPv4 address cannot be borrowed", heard is None, heard)
-heard = hears(victim, socket.AF_INET, lambda: send(victim_mac, evil_mac, 0x0800, datagram(socket.inet_aton("203.0.113.77"), four(victim), 7778, b"forged")))
-lab.check("no address of elsewhere can be borrowed", heard is None, heard)
 if victim.six:
     six = lambda space: socket.inet_pton(socket.AF_INET6, space.six[0])
     lab.check("IPv6 datagrams of one's own arrive",

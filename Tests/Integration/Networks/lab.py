@@ -79,6 +79,7 @@ class Lab:
         self.host = Space("host", os.getpid())
         self.neighbour, self.router, self.outside = Space("neighbour"), Space("router"), Space("outside")
         self.has6 = os.path.exists("/proc/sys/net/ipv6")
+        self.bridge_netfilter(False)
         for number, (space, name) in enumerate([(self.host, "eth0"), (self.neighbour, "eth0"), (self.outside, "eth0")]):
             with self.router:
                 handle = f"/proc/{os.getpid()}/fd/{space.handle}"
@@ -102,6 +103,13 @@ class Lab:
             sysctl("ipv4/conf/all/route_localnet", 1)
             ip("route del local 127.0.0.0/8 dev lo table local\nroute del local 127.0.0.1 dev lo table local\n"
                f"route add 127.0.0.0/8 via {H4}")
+
+    def bridge_netfilter(self, is_on):
+        """Whether frames on the host's bridges pass its IP rules too: dockerd and Kubernetes want it, others do without."""
+        for family in ("iptables", "ip6tables"):
+            with contextlib.suppress(FileNotFoundError), self.host:
+                with open("/proc/sys/net/bridge/bridge-nf-call-" + family, "w") as file:
+                    file.write(str(int(is_on)))
 
     def routes_to(self, subnets):
         """Neighbour and router know a way to the containers' own addresses: past every published port."""

@@ -12,7 +12,8 @@ lab.enter()
 PORTS = (8001, 8002)
 stage = lab.Lab()
 engine = lab.Engine(sys.argv[1])
-flags = []
+engine.do("network", "create", "front")
+flags = ["--network", "front"]
 for port in PORTS:
     for address in (lab.H4, f"[{lab.H6}]"):
         for protocol in ("", "/udp"):
@@ -25,14 +26,14 @@ for port in PORTS:
 WHO = {"host": stage.host, "neighbour": stage.neighbour, "outside": stage.outside}
 
 
-def compare(when):
+def compare(when, hopeful=False):
     """Everybody, both protocols and families, each port: published and listening must be reached alike."""
     pairs = []
     for who, space in WHO.items():
         for protocol in ("tcp", "udp"):
             for published, listening in ((lab.H4, lab.H4_SECOND), (lab.H6, lab.H6_SECOND)):
                 for port in PORTS:
-                    pairs.append((lab.Probe(space, protocol, published, port), lab.Probe(space, protocol, listening, port), who))
+                    pairs.append((lab.Probe(space, protocol, published, port, hopeful), lab.Probe(space, protocol, listening, port, hopeful), who))
     loop.ask([probe for pair in pairs for probe in pair[:2]], settle=0.8)
     wrong, reached = [], 0
     for ours, theirs, who in pairs:
@@ -55,7 +56,7 @@ def nft(when, body, chains=""):
     return compare(when)
 
 
-everybody = compare("no rules")
+everybody = compare("no rules", hopeful=True)
 lab.check("without rules everybody reaches everything", everybody == 24, everybody)
 closed = nft("policy drop", "policy drop; iif lo accept; ct state established,related accept; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept;")
 lab.check("a closed host is closed", closed == 8, closed)
@@ -95,6 +96,8 @@ def ufw(*words):
     lab.check("ufw " + " ".join(words), done.returncode == 0, done.stdout + done.stderr)
 
 
+# What ufw keeps from being forwarded no other table lets through (docs/networking.md, "Firewalls that forbid forwarding").
+subprocess.run(["sed", "-i", 's/^DEFAULT_FORWARD_POLICY=.*/DEFAULT_FORWARD_POLICY="ACCEPT"/', "/etc/default/ufw"], check=True)
 ufw("--force", "enable")
 time.sleep(1)
 lab.check("ufw closes the host", compare("ufw as it comes") == 8)
@@ -110,6 +113,6 @@ compare("ufw, the engine dead")
 engine.start()
 ufw("--force", "disable")
 time.sleep(1)
-lab.check("without ufw all is open again", compare("without ufw") == 24)
+lab.check("without ufw all is open again", compare("without ufw", hopeful=True) == 24)
 engine.end()
 lab.finish()
