@@ -130,6 +130,8 @@ import Testing
             for port in RuleDice.ports {
                 servers.append(try EchoServer(scene.host, port))
                 servers.append(try EchoServer(scene.host, port, .udp))
+                // Bound to every address alone, it would answer a container from the bridge's.
+                servers.append(try EchoServer(scene.host, port, .udp, address: "198.51.100.1"))
             }
             let wanted = try PolicyProbe.ask(probes)
             servers = []
