@@ -83,8 +83,13 @@ class Rows:
         finally:
             self.clear()
             for process in self.started:
-                process.kill()
-                process.wait()
+                # nginx ends its workers, when it is asked
+                process.terminate()
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
             if skiffd:
                 skiffd.send_signal(signal.SIGTERM)
                 try:
