@@ -111,7 +111,7 @@ final class Firewall {
     /// Who reaches each published port, by the rules as they are now.
     func audit() throws -> [PortAudit] {
         let now = try HostRules.read(socket)
-        return ports.values.map { PortAudit($0, now) }.sorted {
+        return ports.values.map { PortAudit($0, now, obstacle: policy.obstacle) }.sorted {
             ($0.binding.hostPort, $0.binding.proto.rawValue, $0.binding.hostAddress.description)
                 < ($1.binding.hostPort, $1.binding.proto.rawValue, $1.binding.hostAddress.description)
         }

@@ -50,13 +50,18 @@ public struct PortAudit: Sendable, Hashable {
 }
 
 extension PortAudit {
-    package init(_ port: PublishedPort, _ rules: HostRules) {
+    /// `obstacle`: why the host's rules are not in force for published ports (`HostPolicy`); everybody but the host itself is then
+    /// kept out.
+    package init(_ port: PublishedPort, _ rules: HostRules, obstacle: String? = nil) {
         binding = port.binding
         target = port.target
         if port.binding.exposure == .open {
             let reason = "published as open: the host's rules for input do not apply"
             host = Side(gates: [], reason: reason, reach: .everybody)
             others = Side(gates: [], reason: reason, reach: .everybody)
+        } else if let obstacle {
+            host = Side(gates: [], reason: obstacle, reach: .everybody)
+            others = Side(gates: [], reason: obstacle, reach: .nobody)
         } else {
             host = Self.side(port, rules, isLoopback: true)
             others = Self.side(port, rules, isLoopback: false)

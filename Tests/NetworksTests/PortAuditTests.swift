@@ -96,4 +96,17 @@ import Testing
         #expect(PortAudit(open, ufw.rules).others.reach == .everybody)
         #expect(PortAudit(open, HostRules()).others.reach == .everybody)
     }
+
+    /// Where the host's rules cannot be in force, nobody else gets in, and the audit says why.
+    @Test func anObstacleIsNamed() throws {
+        let target = try #require(IPAddress("172.30.0.2"))
+        let any = try #require(IPAddress("0.0.0.0"))
+        var port = PublishedPort(
+            binding: PortBinding(hostAddress: any, hostPort: 8081, containerPort: 80, proto: .tcp), target: target)
+        let audit = PortAudit(port, HostRules(), obstacle: "no such set")
+        #expect(audit.others.reach == .nobody)
+        #expect(audit.others.reason == "no such set")
+        port.binding.exposure = .open
+        #expect(PortAudit(port, HostRules(), obstacle: "no such set").others.reach == .everybody)
+    }
 }
