@@ -30,6 +30,8 @@ final class MirrorFetch: Sendable {
         file = SharedDescriptor(try Files.open(store.uploadPath(session.id), .readOnly))
     }
 
+    var hasFailed: Bool { progress.update { $0.failure != nil } }
+
     /// Fetches the blob to its end. Runs once, on a thread of its own.
     func run(_ source: MirrorSource) {
         let body = MirrorBody(source.source, length: size) { done in self.progress.update { $0.done = done } }

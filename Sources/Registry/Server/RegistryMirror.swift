@@ -177,7 +177,8 @@ package final class RegistryMirror: Sendable {
             WireCancellation())
         let limit = settings.fetches
         let (fetch, isMine) = try fetches.update { fetches -> (MirrorFetch, Bool) in
-            if let running = fetches[key] { return (running, false) }
+            // Its clients know of a failure before its thread has left the table: whoever asks again starts anew.
+            if let running = fetches[key], !running.hasFailed { return (running, false) }
             guard fetches.count < limit else {
                 throw DistributionFault(
                     503, .unavailable, "\(limit) blobs are being fetched already", fields: [.init("Retry-After", "2")])
@@ -191,11 +192,11 @@ package final class RegistryMirror: Sendable {
         do {
             try startThread {
                 fetch.run(sourceBox)
-                self.fetches.update { _ = $0.removeValue(forKey: key) }
+                self.fetches.update { if $0[key] === fetch { $0[key] = nil } }
             }
         } catch {
             fetch.fail(error)
-            fetches.update { _ = $0.removeValue(forKey: key) }
+            fetches.update { if $0[key] === fetch { $0[key] = nil } }
             throw error
         }
         return fetch
