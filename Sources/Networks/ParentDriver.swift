@@ -58,8 +58,8 @@ struct ParentDriver: NetworkDriver {
     func named(_ endpoint: EndpointRecord, on network: StandingNetwork) -> EndpointRecord {
         var endpoint = endpoint
         endpoint.hostInterface = nil
-        guard case .macvlan = network.record.driver else {
-            // ipvlan links have their parent's.
+        guard case .macvlan(let settings) = network.record.driver, settings.mode != .passthru else {
+            // ipvlan links have their parent's, and so has macvlan's that takes the parent for itself.
             endpoint.mac = nil
             return endpoint
         }
