@@ -12,7 +12,7 @@ work=$(mktemp -d "${TMPDIR:-/dev/shm}/guest.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 root=$work/root
-packages=systemd-sysv,dbus,dbus-user-session,libpam-systemd,udev,kmod,iproute2,apparmor,procps,ca-certificates,curl,systemd-container,uidmap,python3,busybox-static,attr,acl,xz-utils,bzip2,lz4,libcap2-bin,iptables,zstd,btrfs-progs,apache2-utils,skopeo,umoci,openssl,socat${EXTRA:+,$EXTRA}
+packages=systemd-sysv,dbus,dbus-user-session,libpam-systemd,udev,kmod,iproute2,apparmor,procps,ca-certificates,curl,systemd-container,uidmap,python3,busybox-static,attr,acl,xz-utils,bzip2,lz4,libcap2-bin,iptables,zstd,btrfs-progs,apache2-utils,skopeo,umoci,openssl,socat,e2fsprogs,bind9-dnsutils${EXTRA:+,$EXTRA}
 mmdebstrap --quiet --mode=root --format=directory --variant=minbase --include="$packages" \
   --aptopt='Apt::Install-Recommends "false"' --aptopt='Acquire::Languages "none"' --dpkgopt=force-unsafe-io \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \

@@ -51,11 +51,12 @@ def make_certificates(folder, names):
     """A throw-away authority (ca.crt) and a server's certificate for names and addresses (server.crt, server.key)."""
     run = lambda *words: subprocess.run(["openssl", *words], check=True, cwd=folder, capture_output=True)
     run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.crt",
-        "-days", "2", "-subj", "/CN=throw-away authority of a test")
+        "-days", "2", "-subj", "/CN=throw-away authority of a test", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
     run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=registry")
     kind = lambda name: "IP" if re.fullmatch(r"[0-9.]+|.*:.*", name) else "DNS"
     with open(os.path.join(folder, "ext"), "w") as file:
-        file.write("subjectAltName=" + ",".join(f"{kind(name)}:{name}" for name in names) + "\n")
+        # all three are wanted by X509_V_FLAG_X509_STRICT, which Python's default is from 3.13 on
+        file.write("subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\nsubjectAltName=" + ",".join(f"{kind(name)}:{name}" for name in names) + "\n")
     run("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext", "-out", "server.crt")
 
 

@@ -144,7 +144,7 @@ package final class RegistryMirror: Sendable {
     /// A blob that is not here yet: HEAD asks the upstream, GET streams it while it is being stored.
     func blob(_ request: ServerRequest, _ name: RepositoryName, _ digest: Digest) throws -> ServerResponse {
         do {
-            if let running = fetches.update({ $0[MirrorKey(name, digest)] }) {
+            if let running = fetches.update({ $0[MirrorKey(name, digest)] }), !running.hasFailed {
                 return answer(request, digest, running)
             }
             guard let size = try session(name).hasBlob(digest, nil) else {

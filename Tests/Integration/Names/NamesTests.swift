@@ -36,7 +36,8 @@ import TestSupport
         await scene.end()
     }
 
-    @Test func aProgramInTheContainerMayHavePort53() async throws {
+    /// Without nf_tables the resolver itself is at port 53.
+    @Test(.enabled(if: hasTables, "ports are exchanged by nf_tables")) func aProgramInTheContainerMayHavePort53() async throws {
         let scene = try NamesScene()
         let web = try await NamedSandbox(scene, "web", "10.9.0.2")
         try web.thread.run {
@@ -226,7 +227,7 @@ import TestSupport
                 let begun = Clock.monotonic
                 let sockets = try NamesSockets.open()
                 let ended = Clock.monotonic
-                #expect(sockets.obstacle == nil)
+                #expect((sockets.obstacle == nil) == hasTables)
                 return ended - begun
             }
         }.sorted()
