@@ -34,6 +34,8 @@ OLDER = {
                         "EndpointID": "String", "Gateway": "String", "GlobalIPv6Address": "String", "GlobalIPv6PrefixLen": "Int",
                         "IPAddress": "String", "IPPrefixLen": "Int", "IPv6Gateway": "String", "MacAddress": "String"},
 }
+# Members whose order in Go's struct is another than in the file.
+ORDERS = {"IPAM": ["Driver", "Options", "Config"]}
 # Values of maps that clients send as null (docker-py).
 NULLABLE_VALUES = {("NetworkingConfig", "EndpointsConfig")}
 SHORT = {"UlimitsItem": "Ulimit", "BlkioWeightDeviceItem": "WeightDevice", "LogConfig": "LogConfig"}
@@ -107,6 +109,7 @@ def emit(name, schema):
     out[swift] = None
     order.append(swift)
     fields = [(key, camel(key), swift_type(value, swift + pascal(key), name, key)) for key, value in properties(schema).items()]
+    if name in ORDERS: fields.sort(key=lambda field: ORDERS[name].index(field[0]))
     fields += [(key, camel(key), kind) for key, kind in OLDER.get(swift, {}).items()]
     doc = (schema.get("description") or "").strip().split("\n\n")[0].replace("\n", " ").strip()
     doc = re.sub(r"\s+", " ", doc)

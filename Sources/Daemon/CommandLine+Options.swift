@@ -9,18 +9,24 @@ extension DaemonOptions {
 
         Options:
               --bip, --subnet CIDR     Subnet of the default bridge (default: the first that is free)
+              --bip6 ADDRESS/N         IPv6 address of the default bridge, with its subnet
               --bridge NAME            Link of the default bridge (default skiff0)
               --cgroup-parent PATH     Cgroup below which containers are made (default /skiff)
               --config FILE            Settings as JSON (default /etc/skiff/skiffd.json, where it exists)
               --data-root DIR          What survives a reboot (default /var/lib/skiff)
           -D, --debug                  Log every request
               --exec-root DIR          What does not (default /run/skiff); also --run-root
+              --fixed-cidr-v6, --subnet6 CIDR
+                                       IPv6 subnet of the default bridge, or with --bip6 the part of it that containers get
+                                       addresses from (default: one of the engine's own ULA prefix)
           -G, --group GROUP            Group that may use the socket (default: only its owner)
           -h, --help                   This text
           -H, --host unix://PATH       Socket to serve; may be repeated (default unix:///run/skiff/skiff.sock)
               --http-proxy, --https-proxy URL, --no-proxy HOSTS
                                        How registries are reached (default: as the environment says)
               --insecure-registry HOST Registry without TLS or with an unverified certificate; may be repeated
+              --ipv6=false             No IPv6 on the default bridge and on networks that do not ask for it (default: IPv6
+                                       where the kernel has it)
               --keep-blobs WHICH       Compressed layers that stay beside the unpacked ones: all, needed (those that cannot be
                                        made again bit by bit) or minimal (of these those that no registry hands out)
                                        (default needed)
@@ -48,6 +54,8 @@ extension DaemonOptions {
         "-D": "debug", "-G": "group", "-h": "help", "-H": "host", "-l": "log-level", "-p": "pidfile", "-v": "version",
     ]
     private static let switches: Set<String> = ["debug", "help", "version", "validate"]
+    /// Settings that may stand without a value, which is then true.
+    private static let flags: Set<String> = ["ipv6"]
 
     /// Flags as pflag reads them: `--name value`, `--name=value`, `-n value`.
     static func parse(_ arguments: [String]) throws -> Wish {
@@ -65,6 +73,10 @@ extension DaemonOptions {
             }
             if switches.contains(name) {
                 if parts.count == 1 || parts[1] == "true" { wishes.insert(name) }
+                continue
+            }
+            if flags.contains(name), parts.count == 1 {
+                settings.append((name, "true"))
                 continue
             }
             guard let value = parts.count == 2 ? String(parts[1]) : rest.popFirst() else {

@@ -140,6 +140,7 @@ final class Daemon: Sendable {
         if let parent = options.cgroupParent { configuration.cgroupParent = parent }
         if let bridge = options.bridge { configuration.networks.bridge = bridge }
         if let subnet = options.subnet { configuration.networks.subnet = subnet }
+        options.configureIPv6(&configuration.networks)
         if let mtu = options.mtu { configuration.networks.mtu = mtu }
         configuration.registries = options.registries
         configuration.storageDriver = options.storageDriver

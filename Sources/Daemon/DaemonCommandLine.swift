@@ -5,7 +5,7 @@ package enum DaemonCommandLine {
         case .run(let options):
             let mtu = options.mtu.map { ", mtu \($0)" } ?? ""
             return "data \(options.dataRoot), run \(options.runRoot), sockets \(options.sockets.joined(separator: ",")), "
-                + "level \(options.level)\(mtu)"
+                + "level \(options.level)\(mtu)\(options.summary6)"
         case .validate: return "validate"
         case .help: return "help"
         case .version: return "version"

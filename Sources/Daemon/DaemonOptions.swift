@@ -18,6 +18,11 @@ struct DaemonOptions: Sendable {
     var cgroupParent: String?
     var bridge: String?
     var subnet: IPv4Subnet?
+    /// Nil leaves it to the engine: on where the kernel has IPv6.
+    var ipv6: Bool?
+    /// The bridge's address with its subnet, and the subnet, or the part of it that containers get addresses from.
+    var bridgeAddress6: (address: IPv6Address, subnet: IPv6Subnet)?
+    var fixedSubnet6: IPv6Subnet?
     var mtu: UInt32?
     /// How containers' roots are made; nil chooses.
     var storageDriver: String?
@@ -79,6 +84,18 @@ struct DaemonOptions: Sendable {
         case "bip", "subnet":
             guard let subnet = IPv4Subnet(value) else { throw Fault(.invalid, "\"\(value)\" is no subnet like 172.30.0.0/16") }
             self.subnet = subnet
+        case "ipv6":
+            guard let flag = ["true": true, "1": true, "false": false, "0": false][value] else {
+                throw Fault(.invalid, "\"\(value)\" is neither true nor false")
+            }
+            ipv6 = flag
+        case "bip6":
+            guard let subnet = IPv6Subnet(value), let address = value.split(separator: "/").first.flatMap({ IPv6Address($0) })
+            else { throw Fault(.invalid, "\"\(value)\" is no address with its subnet like fd12:3456::1/64") }
+            bridgeAddress6 = (address, subnet)
+        case "fixed-cidr-v6", "subnet6":
+            guard let subnet = IPv6Subnet(value) else { throw Fault(.invalid, "\"\(value)\" is no subnet like fd12:3456::/64") }
+            fixedSubnet6 = subnet
         case "storage-driver":
             guard ["overlay2", "overlay", "btrfs", "copy", "vfs"].contains(value) else {
                 throw Fault(.invalid, "there is no storage driver \"\(value)\": overlay2, btrfs and copy are")
@@ -149,6 +166,7 @@ struct DaemonOptions: Sendable {
             hosts = listed
         case "host": throw reader.fault("unknown setting: it is called hosts here, and is a list")
         case "mtu": try readSetting(key, String(try reader.integer(Int.self)), reader)
+        case "ipv6": ipv6 = try reader.bool()
         default: try readSetting(key, try reader.string(), reader)
         }
     }

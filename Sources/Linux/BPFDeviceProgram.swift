@@ -52,25 +52,59 @@ public struct EBPFInstruction: Sendable, Equatable {
 
     public static let exit = Self(code: 0x95)
 
-    public var isJump: Bool { code == 0x56 || code == 0x16 }
+    /// dst = src, 64 bits
+    public static func copy(_ destination: UInt8, from source: UInt8) -> Self {
+        Self(code: 0xBF, destination: destination, source: source)
+    }
+
+    public enum PacketField: UInt8, Sendable { case word = 0x20, half = 0x28, byte = 0x30 }
+
+    /// r0 = what the packet has at an offset, as a number of the machine. Register 6 must be the context; 1 to 5 are lost. Beyond
+    /// the packet's end the program ends with 0.
+    public static func loadPacket(_ field: PacketField, at offset: UInt32) -> Self {
+        Self(code: field.rawValue, immediate: offset)
+    }
+
+    /// r0 = helper(r1 … r5), by its number in include/uapi/linux/bpf.h
+    public static func call(_ helper: UInt32) -> Self { Self(code: 0x85, immediate: helper) }
+
+    /// Skips `offset` instructions.
+    public static let jump = Self(code: 0x05)
+
+    public var isJump: Bool { code == 0x56 || code == 0x16 || code == 0x05 }
+}
+
+/// Loading of programs, whatever they are for (bpf(2)).
+enum EBPFProgram {
+    enum Kind: UInt32 {
+        case traffic = 3
+        case device = 15
+    }
+
+    /// The verifier's last words are in the fault.
+    static func load(_ kind: Kind, _ instructions: [EBPFInstruction]) throws -> Descriptor {
+        let count = UInt32(instructions.count)
+        let raw = try instructions.withUnsafeBytes { bytes in
+            do {
+                return try kernel("bpf BPF_PROG_LOAD") {
+                    skiff_bpf_load_program(kind.rawValue, bytes.baseAddress, count, nil, 0)
+                }
+            } catch let fault as KernelFault where fault.errno == EINVAL || fault.errno == EACCES {
+                var log = [CChar](repeating: 0, count: 65536)
+                _ = skiff_bpf_load_program(kind.rawValue, bytes.baseAddress, count, &log, UInt32(log.count))
+                let text = String(decoding: log.prefix { $0 != 0 }.suffix(400).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                throw KernelFault(fault.call, errno: fault.errno, text)
+            }
+        }
+        return Descriptor(owning: raw)
+    }
 }
 
 /// Programs that decide about devices for a v2 cgroup (bpf(2); Documentation/admin-guide/cgroup-v2.rst, Device controller).
 public enum DeviceProgram {
     /// Loads a program; the verifier's last words are in the fault.
     public static func load(_ instructions: [EBPFInstruction]) throws -> Descriptor {
-        let count = UInt32(instructions.count)
-        let raw = try instructions.withUnsafeBytes { bytes in
-            do {
-                return try kernel("bpf BPF_PROG_LOAD") { skiff_bpf_load_device_program(bytes.baseAddress, count, nil, 0) }
-            } catch let fault as KernelFault where fault.errno == EINVAL || fault.errno == EACCES {
-                var log = [CChar](repeating: 0, count: 65536)
-                _ = skiff_bpf_load_device_program(bytes.baseAddress, count, &log, UInt32(log.count))
-                let text = String(decoding: log.prefix { $0 != 0 }.suffix(400).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-                throw KernelFault(fault.call, errno: fault.errno, text)
-            }
-        }
-        return Descriptor(owning: raw)
+        try EBPFProgram.load(.device, instructions)
     }
 
     /// Attaches a program to the cgroup in place of those that are on it. There is no moment without one.

@@ -18,6 +18,8 @@ public struct LinkInfo: Sendable, Equatable {
     public var portState: UInt8?
 
     public var isUp: Bool { flags & RouteRequest.flagUp != 0 }
+    /// Not IFF_NOARP.
+    public var takesARP: Bool { flags & 0x80 == 0 }
     /// The kernel has seen the carrier, so that packets are queued instead of dropped, and on a bridge forwarded. IFF_RUNNING
     /// says less: it is also set while the state is unknown (IF_OPER_UNKNOWN 0; IF_OPER_UP is 6).
     public var isRunning: Bool { operationalState == 6 && portState ?? 3 == 3 }

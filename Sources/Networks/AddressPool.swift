@@ -8,6 +8,7 @@ package struct AddressPool: Sendable {
     private let final: UInt32
     private let reserved: Set<IPv4Address>
     private var used: Set<IPv4Address> = []
+    private var avoided: Set<IPv4Address> = []
     private var last: UInt32
 
     /// The network's own address and the broadcast address (RFC 3021 has neither in a /31), the gateway and the reserved ones are
@@ -26,10 +27,10 @@ package struct AddressPool: Sendable {
     /// The next free one after the one handed out last.
     package mutating func take() throws -> IPv4Address {
         guard first <= final else { throw exhausted }
-        for _ in 0..<min(UInt64(final - first) + 1, UInt64(used.count + reserved.count) + 1) {
+        for _ in 0..<min(UInt64(final - first) + 1, UInt64(used.count + reserved.count + avoided.count) + 1) {
             last = last >= final || last < first ? first : last + 1
             let candidate = IPv4Address(number: last)
-            if !reserved.contains(candidate), used.insert(candidate).inserted { return candidate }
+            if !reserved.contains(candidate), !avoided.contains(candidate), used.insert(candidate).inserted { return candidate }
         }
         throw exhausted
     }
@@ -63,6 +64,10 @@ package struct AddressPool: Sendable {
     }
 
     package mutating func free(_ address: IPv4Address) { used.remove(address) }
+
+    /// From now on it is handed out only to who asks for it, until `admit`.
+    package mutating func avoid(_ address: IPv4Address) { if subnet.contains(address) { avoided.insert(address) } }
+    package mutating func admit(_ address: IPv4Address) { avoided.remove(address) }
 
     package var usedCount: Int { used.count }
 }

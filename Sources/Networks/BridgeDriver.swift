@@ -61,12 +61,14 @@ struct BridgeDriver: NetworkDriver {
     /// The bridge's own sysctls, before it goes up. No container shall play router for the host (CVE-2020-10749).
     private func settle(_ bridge: String, hasIPv6: Bool, warn: (String) -> Void) {
         var settings = [
-            ("ipv6/conf/\(bridge)/accept_ra", "0"), ("ipv6/conf/\(bridge)/disable_ipv6", hasIPv6 ? "0" : "1"),
+            ("ipv6/conf/\(bridge)/accept_ra", "0"),
+            // The engine gives addresses out once; nobody waits a second for the kernel to ask around. Before the next one, by
+            // which a bridge that is up gets its link-local address.
+            ("ipv6/conf/\(bridge)/accept_dad", "0"), ("ipv6/conf/\(bridge)/disable_ipv6", hasIPv6 ? "0" : "1"),
             // A packet from a container whose source is not routed to the bridge is dropped.
             ("ipv4/conf/\(bridge)/rp_filter", "1"),
         ]
-        // The engine gives addresses out once; nobody waits a second for the kernel to ask around.
-        if hasIPv6 { settings.append(("ipv6/conf/\(bridge)/accept_dad", "0")) }
+        if !hasIPv6 { settings.remove(at: 1) }
         for (key, value) in settings {
             // A kernel without IPv6 has no such file.
             guard let found = try? NetSysctl.read(key), found != value else { continue }

@@ -99,6 +99,17 @@ package struct NetworkAddresses: Sendable {
         if let address = endpoint.ipv6?.address { for index in v6.indices { v6[index].restore(address) } }
     }
 
+    /// Somebody else uses it: it is given only to who asks for it, until `admit`.
+    package mutating func avoid(_ address: IPv4Address) { for index in v4.indices { v4[index].avoid(address) } }
+
+    package mutating func admit(_ address: IPv4Address) { for index in v4.indices { v4[index].admit(address) } }
+
+    /// Those that come next without a wish.
+    package func upcoming(_ count: Int) -> [IPv4Address] {
+        guard var pool = v4.first else { return [] }
+        return (0..<count).compactMap { _ in try? pool.take() }
+    }
+
     /// Addresses in use, of IPv4 and IPv6.
     package var usedCount: (ipv4: Int, ipv6: Int) {
         (v4.reduce(0) { $0 + $1.usedCount }, v6.reduce(0) { $0 + $1.usedCount })

@@ -10,7 +10,7 @@ extension SandboxService {
     ///   that do not fit.
     public func create(_ spec: NetworkSpec, by caller: Caller) async throws -> NetworkRecord {
         let configuration = configuration
-        let globalID = HostSettings.hasIPv6 ? try ula() : nil
+        let globalID = HostSettings.hasIPv6 ? try store.globalID() : nil
         let host = try await kernel.perform { socket in
             (
                 choice: try SubnetChoice(socket, except: [], nameServers: ResolverFiles.hostNameServers()),
@@ -36,15 +36,6 @@ extension SandboxService {
             networks.remove(record.id)
             throw error
         }
-    }
-
-    /// The 40 bits that this engine's IPv6 networks have in common.
-    private func ula() throws -> UInt64 {
-        if let text = try store.value("network.ula"), let value = UInt64(text, radix: 16) { return value }
-        var generator = SystemRandomNumberGenerator()
-        let value = UInt64.random(in: 0..<(1 << 40), using: &generator)
-        try store.setValue("network.ula", String(value, radix: 16))
-        return value
     }
 
     private func raise(_ record: NetworkRecord) async throws {
@@ -135,6 +126,7 @@ extension SandboxService {
                     subject: stand.record.name)
             }
             var endpoint = try stand.endpoint(request)
+            addressWatch?.look(stand, endpoint)
             do {
                 if endpoint.interface.isEmpty { endpoint.interface = before.freeInterface(stand.record) }
                 var after = before
@@ -197,6 +189,7 @@ extension SandboxService {
         if old != new {
             let change = Firewall.Change(remove: Array(old.subtracting(new)), add: Array(new.subtracting(old)))
             try await kernel.change { change }
+            await leadLoopback(of: after)
         }
         registry.value.withLock { registry in
             registry.remove(before.id)
@@ -220,6 +213,10 @@ extension HostSettings {
     static func prepare(_ record: NetworkRecord, _ host: HostLinks, warn: (String) -> Void) {
         guard let bridge = record.bridge?.bridge else { return }
         enableLoopbackPublishing(bridge, warn: warn)
+        prepareForwarding6(record, host, warn: warn)
+    }
+
+    static func prepareForwarding6(_ record: NetworkRecord, _ host: HostLinks, warn: (String) -> Void) {
         if !record.ipv6.isEmpty, !record.isInternal {
             enableForwarding6({ try host.socket.links().map(\.name) }, warn: warn)
         }

@@ -85,6 +85,9 @@ public final class NetworkDirectory: Sendable {
 
     /// Addresses in use.
     public func usedAddresses(_ id: ObjectID) -> (ipv4: Int, ipv6: Int) { stand(id)?.usedAddresses ?? (0, 0) }
+
+    /// Addresses that somebody uses who does not have them from the engine, as far as was heard lately.
+    public func claims(_ id: ObjectID) -> [AddressClaim] { stand(id)?.claims ?? [] }
 }
 
 extension NetworkRecord {

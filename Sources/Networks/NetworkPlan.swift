@@ -298,13 +298,13 @@ package struct NetworkPlan {
         guard let globalID else {
             throw Fault(.invalid, "this kernel has IPv6 switched off: use --ipv6=false", subject: spec.name)
         }
-        let used = Set(existing.filter { !$0.isConfiguration }.flatMap(\.ipv6).compactMap(\.subnet.v6).map { $0.network.high })
-        // fd00::/8, 40 bits of the engine, 16 of the network.
-        let base: UInt64 = 0xFD << 56 | (globalID & 0xFF_FFFF_FFFF) << 16
-        guard let number = (1...UInt64(0xFFFF)).first(where: { !used.contains(base | $0) }) else {
-            throw Fault(.invalid, "all IPv6 networks of this engine are in use")
+        let used = existing.filter { !$0.isConfiguration }.flatMap(\.ipv6).compactMap(\.subnet.v6)
+        // Number 0 is the default network's.
+        for number in 1...UInt16.max {
+            let subnet = IPv6Subnet(globalID: globalID, number: number)
+            if !used.contains(where: { $0.overlaps(subnet) }) { return subnet }
         }
-        return IPv6Subnet(IPv6Address(high: base | number, low: 0), prefix: 64)
+        throw Fault(.invalid, "all IPv6 networks of this engine are in use")
     }
 }
 

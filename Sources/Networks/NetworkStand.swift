@@ -13,7 +13,13 @@ final class NetworkStand: Sendable {
         /// Endpoints that exist or are being made; those that are prepared ahead do not count.
         var users = 0
         var isClosed = false
+        /// When it was last asked who has an address (`AddressWatch`), and who turned out to have one.
+        var asked: [IPv4Address: Timestamp] = [:]
+        var claims: [IPv4Address: AddressClaim] = [:]
     }
+
+    /// What was heard counts for so long.
+    private static let memory: Int64 = 600_000_000_000
 
     init(_ standing: StandingNetwork, _ driver: any NetworkDriver) {
         self.standing = standing
@@ -68,6 +74,35 @@ final class NetworkStand: Sendable {
             content.users += 1
         }
     }
+
+    /// Of these addresses, and of those that come next, the ones about which nothing has been heard lately. They count as asked.
+    func unasked(_ addresses: [IPv4Address], ahead: Int, now: Timestamp) -> [IPv4Address] {
+        content.withLock { content in
+            let limit = now.nanoseconds - Self.memory
+            for claim in content.claims.values where claim.seen.nanoseconds < limit {
+                content.claims[claim.address] = nil
+                content.addresses.admit(claim.address)
+            }
+            content.asked = content.asked.filter { $0.value.nanoseconds > limit }
+            let wanted = (addresses + content.addresses.upcoming(ahead)).filter { content.asked[$0] == nil }
+            for address in wanted { content.asked[address] = now }
+            return wanted
+        }
+    }
+
+    /// The address is handed out to nobody for a while, unless somebody asks for it. False where that was known.
+    func setAside(_ claim: ARPSocket.Claim, now: Timestamp) -> Bool {
+        content.withLock { content in
+            content.addresses.avoid(claim.address)
+            let old = content.claims.updateValue(
+                AddressClaim(address: claim.address, mac: claim.mac, seen: now), forKey: claim.address)
+            return old?.mac != claim.mac
+        }
+    }
+
+    func isClaimed(_ address: IPv4Address) -> Bool { content.withLock { $0.claims[address] != nil } }
+
+    var claims: [AddressClaim] { content.withLock { Array($0.claims.values) } }
 
     var usedAddresses: (ipv4: Int, ipv6: Int) { content.withLock { $0.addresses.usedCount } }
 }

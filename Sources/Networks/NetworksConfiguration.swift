@@ -16,8 +16,14 @@ public struct NetworksConfiguration: Sendable {
     /// networks fit.
     public var userPools: [IPv4Subnet] = NetworksConfiguration.defaultUserPools
     public var userPrefix: UInt8 = 24
-    /// Networks of the user's own have IPv6 too, unless they say otherwise and where the kernel has it.
+    /// The default network, and those of the user's own that do not say otherwise, have IPv6 too where the kernel has it.
     public var enablesIPv6 = true
+    /// The default network's IPv6 subnet; nil is one of the engine's own prefix.
+    public var subnet6: IPv6Subnet?
+    /// The bridge's own address in `subnet6`, and the part of it that containers get addresses from; nil is the first address,
+    /// and the whole subnet.
+    public var gateway6: IPv6Address?
+    public var range6: IPv6Subnet?
     /// Nil takes the smallest of 1500 and the MTU of the default route's link.
     public var mtu: UInt32?
     /// Bridged sandboxes, and bare ones (`--network none`), that are kept prepared; 0 makes each on demand.
@@ -54,6 +60,25 @@ public protocol NetworkStore: Sendable {
     /// A value of the engine's own that is kept.
     func value(_ key: String) throws -> String?
     func setValue(_ key: String, _ value: String) throws
+}
+
+extension NetworkStore {
+    /// The 40 bits that this engine's IPv6 networks have in common (RFC 4193 3.2): chosen at random once, and kept.
+    func globalID() throws -> UInt64 {
+        if let text = try value("network.ula"), let value = UInt64(text, radix: 16) { return value }
+        var generator = SystemRandomNumberGenerator()
+        let value = UInt64.random(in: 0..<(1 << 40), using: &generator)
+        try setValue("network.ula", String(value, radix: 16))
+        return value
+    }
+}
+
+extension IPv6Subnet {
+    /// fd00::/8, 40 bits of the engine, 16 of the network (RFC 4193).
+    package init(globalID: UInt64, number: UInt16) {
+        let high: UInt64 = 0xFD << 56 | (globalID & 0xFF_FFFF_FFFF) << 16 | UInt64(number)
+        self.init(IPv6Address(high: high, low: 0), prefix: 64)
+    }
 }
 
 extension Database: NetworkStore {

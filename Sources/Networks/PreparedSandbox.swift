@@ -18,9 +18,11 @@ final class SandboxMaker {
     private let host: NetlinkSocket
     private let home: Descriptor
     private let watchman: BridgeGuard?
+    private let detour: BridgeDetour
 
-    init(_ watchman: BridgeGuard?) throws {
+    init(_ watchman: BridgeGuard?, _ detour: BridgeDetour) throws {
         self.watchman = watchman
+        self.detour = detour
         host = try NetlinkSocket(.route)
         home = try NetNamespace.current()
     }
@@ -91,6 +93,7 @@ final class SandboxMaker {
         guard let index = inner.index(ofLink: endpoint.interface) else {
             throw Fault(.system, "\(endpoint.interface) is missing in a network namespace", subject: endpoint.interface)
         }
+        if BridgeDetour.isWanted(on: stand.record) { detour.lead(endpoint, on: stand.standing, host) }
         try settle(endpoint)
         try inner.transact(
             first + [RouteRequest.set(endpoint.interface, isUp: true)] + Self.addresses(endpoint, index)

@@ -20,17 +20,3 @@ public final class SandboxLease: Sendable {
 
     deinit { for raw in reserved { _ = Descriptor(owning: raw) } }
 }
-
-/// Counters of a sandbox's eth0, from the container's point of view.
-public struct InterfaceStatistics: Sendable, Hashable {
-    public var receivedBytes: UInt64 = 0
-    public var receivedPackets: UInt64 = 0
-    public var receivedErrors: UInt64 = 0
-    public var receivedDropped: UInt64 = 0
-    public var sentBytes: UInt64 = 0
-    public var sentPackets: UInt64 = 0
-    public var sentErrors: UInt64 = 0
-    public var sentDropped: UInt64 = 0
-
-    public init() {}
-}

@@ -34,6 +34,7 @@ final class SandboxPool: Sendable {
     }
 
     private let bridge: NetworkStand
+    private let addressWatch: AddressWatch?
     private let content: Mutex<Content>
     private let tasks = NetlinkQueue<Work>()
     private let refills = NetlinkQueue<Kind>()
@@ -41,22 +42,23 @@ final class SandboxPool: Sendable {
 
     /// Starts the threads. Nothing is made before the first `fill` or `take`.
     init(
-        _ bridge: NetworkStand, _ configuration: NetworksConfiguration, watchman: BridgeGuard?,
-        warn: @escaping @Sendable (String) -> Void
+        _ bridge: NetworkStand, _ configuration: NetworksConfiguration, watchman: BridgeGuard?, detour: BridgeDetour,
+        addressWatch: AddressWatch?, warn: @escaping @Sendable (String) -> Void
     ) throws {
         self.warn = warn
         self.bridge = bridge
+        self.addressWatch = addressWatch
         content = Mutex(
             Content(
                 bridged: Shelf(capacity: configuration.warmBridged), bare: Shelf(capacity: configuration.warmBare)))
         for _ in 0..<2 {
             try startThread { [self] in
-                let maker = Result { try SandboxMaker(watchman) }
+                let maker = Result { try SandboxMaker(watchman, detour) }
                 while let work = tasks.take() { run(work, maker) }
             }
         }
         try startThread { [self] in
-            guard let maker = try? SandboxMaker(watchman) else { return }
+            guard let maker = try? SandboxMaker(watchman, detour) else { return }
             while let kind = refills.take() { refill(kind, maker) }
         }
     }
@@ -131,10 +133,16 @@ final class SandboxPool: Sendable {
     private static let closed = Fault(.unavailable, "the engine is shutting down")
 
     private func pop(_ kind: Kind, _ content: inout Content) -> PreparedSandbox? {
-        if content[kind].ready.isEmpty { return nil }
-        let ready = content[kind].ready.removeFirst()
-        order(kind, &content)
-        return ready
+        defer { order(kind, &content) }
+        while !content[kind].ready.isEmpty {
+            let ready = content[kind].ready.removeFirst()
+            // Found out since it was prepared: somebody else has its address.
+            guard let endpoint = ready.endpoint, let address = endpoint.ipv4?.address, bridge.isClaimed(address) else {
+                return ready
+            }
+            bridge.free(endpoint)
+        }
+        return nil
     }
 
     /// Orders as many as shelf and waiting requests need beyond what is under way.
@@ -179,7 +187,9 @@ final class SandboxPool: Sendable {
             var endpoint = try bridge.endpoint()
             endpoint.interface = bridge.record.interfaceName(0)
             do {
-                return try maker.make(endpoint, on: bridge)
+                let sandbox = try maker.make(endpoint, on: bridge)
+                addressWatch?.look(bridge, endpoint)
+                return sandbox
             } catch let fault as KernelFault where fault.isAlreadyThere {
                 bridge.free(endpoint)
             } catch {

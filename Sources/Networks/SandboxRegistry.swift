@@ -8,6 +8,16 @@ package struct SandboxRegistry: Sendable {
 
     package init() {}
 
+    /// The endpoint that has an address of a network.
+    func owner(of address: IPv4Address, on network: ObjectID) -> EndpointRecord? {
+        for record in sandboxes.values {
+            if let found = record.endpoints.first(where: { $0.network == network && $0.ipv4?.address == address }) {
+                return found
+            }
+        }
+        return nil
+    }
+
     package mutating func insert(_ record: SandboxRecord) {
         sandboxes[record.id] = record
         for binding in record.bindings { owners[binding.key] = record.id }

@@ -26,6 +26,8 @@ public final class SandboxService: Sendable {
     let ledger: ChainLedger
     /// Nil where the kernel has no nf_tables for bridges.
     let watchman: BridgeGuard?
+    let detour: BridgeDetour
+    let addressWatch: AddressWatch?
     /// Nil without a firewall of ours, or where the kernel does not tell of changes.
     private let watch: FirewallWatch?
     private let guardWatch: FirewallWatch?
@@ -40,6 +42,7 @@ public final class SandboxService: Sendable {
         self.store = store
         ledger = ChainLedger(store)
         self.warn = warn
+        detour = BridgeDetour(warn: warn)
         let directory = networks
         let bridge: NetworkStand
         reaper = try LinkReaper()
@@ -83,7 +86,11 @@ public final class SandboxService: Sendable {
         } else {
             guardWatch = nil
         }
-        pool = try SandboxPool(bridge, configuration, watchman: watchman, warn: warn)
+        addressWatch = try? AddressWatch(warn: warn) { [registry] network, address in
+            registry.value.withLock { $0.owner(of: address, on: network) }
+        }
+        pool = try SandboxPool(
+            bridge, configuration, watchman: watchman, detour: detour, addressWatch: addressWatch, warn: warn)
     }
 
     private static func watchman(_ configuration: NetworksConfiguration, warn: (String) -> Void) -> BridgeGuard? {
@@ -104,8 +111,9 @@ public final class SandboxService: Sendable {
         _ reaper: LinkReaper, warn: (String) -> Void
     ) throws -> NetworkStand {
         let socket = try NetlinkSocket(.route)
-        let record = try DefaultNetwork.record(
-            configuration, store, socket, nameServers: ResolverFiles.hostNameServers(), warn: warn)
+        let record = try DefaultNetwork(
+            configuration: configuration, store: store, socket: socket, hasIPv6: HostSettings.hasIPv6
+        ).record(nameServers: ResolverFiles.hostNameServers(), warn: warn)
         let host = try HostLinks(socket, mtu: configuration.mtu, dump: true)
         // What an earlier engine had no time to delete.
         for link in try socket.links() where link.group == LinkReaper.group { reaper.delete(link.index) }
@@ -113,6 +121,7 @@ public final class SandboxService: Sendable {
         let stand = NetworkStand(try driver.raise(record, host, warn: warn), driver)
         networks.insert(record, stand)
         try watchman?.protect(stand.standing, HostLinks(socket))
+        HostSettings.prepareForwarding6(record, host, warn: warn)
         for record in NetworkRecord.predefined { networks.insert(record) }
         for record in try store.networks() where record.id != stand.id {
             guard let driver = record.driver.driver else {
@@ -192,6 +201,7 @@ public final class SandboxService: Sendable {
         do { try watchman?.admit(all: records.flatMap(\.endpoints)) } catch {
             warn("the neighbours of living containers cannot be protected from them: \(error)")
         }
+        await leadAll(records)
         try await kernel.replace(ports)
     }
 
@@ -248,6 +258,7 @@ public final class SandboxService: Sendable {
         var further: [(EndpointRecord, NetworkStand)] = []
         for (attachment, stand) in zip(request.attachments, draft.entered).dropFirst(draft.endpoints.count) {
             var endpoint = try stand.endpoint(attachment)
+            addressWatch?.look(stand, endpoint)
             if endpoint.interface.isEmpty {
                 let others = SandboxRecord(id: request.id, acquisition: request.id, endpoints: draft.record)
                 endpoint.interface = others.freeInterface(stand.record)
@@ -309,6 +320,7 @@ public final class SandboxService: Sendable {
             }
             var record = record
             record.bindings = ports.bindings
+            await leadLoopback(of: record)
             return try lease(record, sandbox, ports.release())
         } catch {
             registry.value.withLock { _ = $0.remove(record.id) }
@@ -367,7 +379,16 @@ public final class SandboxService: Sendable {
 
     /// Who reaches each published port, and which rule decides, by the host's rules as they are now.
     public func auditPorts() async throws -> [PortAudit] {
-        do { return try await kernel.audit() } catch let fault as KernelFault {
+        do {
+            let audits = try await kernel.audit()
+            guard let obstacle = detour.obstacle else { return audits }
+            return audits.map { audit in
+                guard audit.binding.hostAddress == .v6(.loopback) else { return audit }
+                var audit = audit
+                audit.host = PortAudit.Side(gates: [], reason: obstacle, reach: .nobody)
+                return audit
+            }
+        } catch let fault as KernelFault {
             throw Fault(.system, "cannot read the host's rules", cause: fault)
         }
     }
@@ -375,15 +396,20 @@ public final class SandboxService: Sendable {
     /// Every sandbox in use.
     public var records: [SandboxRecord] { registry.value.withLock { Array($0.sandboxes.values) } }
 
-    /// Counters of the sandbox's eth0; nil for an unknown id and for `none`.
-    public func statistics(of id: ObjectID) async -> InterfaceStatistics? {
-        guard let link = registry.value.withLock({ $0.sandboxes[id]?.endpoints.first?.hostInterface }) else { return nil }
-        return await kernel.statistics(of: link).map { InterfaceStatistics(hostEnd: $0) }
+    /// Counters of the sandbox's interfaces that have an end on this host, by their names in the sandbox.
+    public func statistics(of id: ObjectID) async -> [String: ContainerStats.Interface] {
+        var found: [String: ContainerStats.Interface] = [:]
+        for endpoint in record(of: id)?.endpoints ?? [] {
+            guard let link = endpoint.hostInterface, let counters = await kernel.statistics(of: link) else { continue }
+            found[endpoint.interface] = ContainerStats.Interface(hostEnd: counters)
+        }
+        return found
     }
 
     /// Ends the threads and drops what was prepared ahead. Bridge, rules and sandboxes in use stay.
     public func shutdown() async {
         pool.close()
+        addressWatch?.close()
         watch?.close()
         guardWatch?.close()
         reaper.close()
@@ -413,7 +439,7 @@ extension SandboxRecord {
     }
 }
 
-extension InterfaceStatistics {
+extension ContainerStats.Interface {
     /// What the host's end received, the container sent.
     init(hostEnd: LinkStatistics) {
         self.init()

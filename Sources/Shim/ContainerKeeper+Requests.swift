@@ -34,7 +34,9 @@ extension ContainerKeeper: ControlOwner {
             try cgroup.apply(resources)
         case .stats:
             guard let cgroup else { throw noCgroup }
-            return Answer(outcome: .stats(cgroup.stats(at: Timestamp(nanoseconds: Clock.realtime))))
+            var stats = cgroup.stats(at: Timestamp(nanoseconds: Clock.realtime))
+            stats.interfaces = (try? SmallFile.read("/proc/\(state.pid)/net/dev")).map { InterfaceTable.read($0) }
+            return Answer(outcome: .stats(stats))
         case .processes: return Answer(outcome: .processes(ProcessTable.rows(cgroup?.processes() ?? [state.pid])))
         case .root:
             guard let rootMount else { throw notRunning }

@@ -7,8 +7,17 @@ import time
 import unittest
 
 from engine import BIN, Case, docker, engine
+from test_network_answers import ask
 
 IMAGE = "busybox:test"
+
+
+def has_ipv6():
+    try:
+        with open("/proc/sys/net/ipv6/conf/all/disable_ipv6") as file:
+            return file.read().strip() == "0"
+    except OSError:
+        return False
 
 
 class NetworkCase(Case):
@@ -27,6 +36,12 @@ class NetworkCase(Case):
 
     def endpoint(self, box, network):
         return self.inspect(box)["NetworkSettings"]["Networks"][network]
+
+    def api(self, target):
+        """What the engine itself answers, members in its order."""
+        status, value = ask(engine().socket, "GET", target, None)
+        self.assertEqual(status, 200, value)
+        return value
 
     def runs(self, box, *words, code=0):
         result = docker("exec", box, *words)
@@ -233,6 +248,38 @@ class NetworkTests(NetworkCase):
         found = self.inspect("web")["NetworkSettings"]
         self.assertEqual(self.ok("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web").out.strip(), found["Networks"]["bridge"]["IPAddress"])
         self.assertRegex(found["SandboxKey"], "^/proc/[0-9]+/ns/net$")
+
+    @unittest.skipUnless(has_ipv6(), "this kernel has no IPv6")
+    def test_the_default_bridge_has_ipv6(self):
+        """Unlike dockerd's, which has it with `--ipv6` only: skiffd --ipv6=false is that."""
+        self.box("web")
+        found = self.inspect("web")["NetworkSettings"]["Networks"]["bridge"]
+        network = self.network("bridge")
+        self.assertTrue(network["EnableIPv6"])
+        six = next(each for each in network["IPAM"]["Config"] if ":" in each["Subnet"])
+        self.assertRegex(six["Subnet"], "^fd[0-9a-f:]+::/64$")
+        self.assertEqual((found["IPv6Gateway"], found["GlobalIPv6PrefixLen"]), (six["Gateway"], 64))
+        self.assertIn(found["GlobalIPv6Address"] + "/64", self.runs("web", "ip", "-6", "addr", "show", "eth0"))
+        self.assertIn("default via " + six["Gateway"], self.runs("web", "ip", "-6", "route"))
+        self.assertEqual(next(iter(network["Containers"].values()))["IPv6Address"], found["GlobalIPv6Address"] + "/64")
+
+    def test_every_interface_is_counted(self):
+        self.ok("network", "create", "one")
+        self.box("web", "--network", "one")
+        self.box("mate", "--network", "container:web")
+        self.box("alone", "--network", "none")
+        self.ok("network", "connect", "bridge", "web")
+        for name, interfaces in (("web", {"eth0", "eth1"}), ("mate", {"eth0", "eth1"}), ("alone", set())):
+            told = self.api(f"/containers/{name}/stats?stream=false&one-shot=true")
+            self.assertEqual(set(told.get("networks") or {}), interfaces)
+        self.runs("web", "ping", "-c", "3", "-I", "eth1", self.endpoint("web", "bridge")["Gateway"])
+        told = self.api("/containers/web/stats?stream=false&one-shot=true")["networks"]
+        self.assertGreaterEqual(told["eth1"]["tx_packets"], 3)
+        self.assertGreaterEqual(told["eth1"]["rx_bytes"], 3 * 84)
+
+    def test_members_come_in_gos_order(self):
+        self.ok("network", "create", "--subnet", "10.213.12.0/24", "one")
+        self.assertEqual(list(self.api("/networks/one")["IPAM"]), ["Driver", "Options", "Config"])
 
     def test_a_wrong_address_is_refused_at_creation(self):
         self.ok("network", "create", "--subnet", "10.213.11.0/24", "one")

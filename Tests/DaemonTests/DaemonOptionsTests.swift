@@ -10,10 +10,24 @@ import Testing
     }
 
     @Test(arguments: [
+        (["--ipv6"], ""), (["--ipv6=true"], ""), (["--ipv6=false"], ", without IPv6"),
+        (["--fixed-cidr-v6", "fd12::/64"], ", subnet fd12::/64"), (["--bip6=fd12::/64"], ", subnet fd12::/64"),
+        (
+            ["--bip6", "fd12::5/64", "--fixed-cidr-v6", "fd12::8000/113"],
+            ", subnet fd12::/64, gateway fd12::5, range fd12::8000/113"
+        ),
+    ])
+    func ipv6OfTheDefaultBridge(arguments: [String], told: String) throws {
+        #expect(try DaemonCommandLine.summary(arguments).hasSuffix("level info" + told))
+    }
+
+    @Test(arguments: [
         (["--nope", "1"], "unknown flag: --nope"), (["-x"], "unknown flag: -x"), (["word"], "unexpected argument \"word\""),
         (["--data-root"], "flag needs an argument: --data-root"),
         (["--data-root", "relative"], "invalid argument for --data-root: \"relative\" is no absolute path"),
         (["--mtu", "3"], "invalid argument for --mtu: \"3\" is no MTU from 68 to 65535"),
+        (["--ipv6=perhaps"], "invalid argument for --ipv6: \"perhaps\" is neither true nor false"),
+        (["--bip6", "fd12::5"], "invalid argument for --bip6: \"fd12::5\" is no address with its subnet like fd12:3456::1/64"),
         (["--subnet", "x"], "invalid argument for --subnet: \"x\" is no subnet like 172.30.0.0/16"),
         (
             ["--bridge", "a-name-that-is-too-long"],

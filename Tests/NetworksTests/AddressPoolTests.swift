@@ -30,6 +30,18 @@ import Testing
         #expect(try pool.take().description == "10.0.0.10")
     }
 
+    @Test func anAddressThatSomebodyElseHasIsGivenOnlyToWhoAsksForIt() throws {
+        var pool = try pool("10.0.0.0/29")
+        let taken = try #require(IPv4Address("10.0.0.3"))
+        pool.avoid(taken)
+        #expect(try (0..<4).map { _ in try pool.take().description } == ["10.0.0.2", "10.0.0.4", "10.0.0.5", "10.0.0.6"])
+        #expect(throws: Fault.self) { try pool.take() }
+        try pool.take(taken)
+        pool.free(taken)
+        pool.admit(taken)
+        #expect(try pool.take() == taken)
+    }
+
     @Test func aCertainAddressIsGivenOnce() throws {
         var pool = try pool("10.0.0.0/24")
         let wish = try #require(IPv4Address("10.0.0.77"))

@@ -25,6 +25,8 @@ import Testing
         let time = Timestamp(nanoseconds: 1_700_000_000_123_456_789)
         var stats = ContainerStats(readAt: time)
         stats.memory.details = ["cache": 7]
+        stats.interfaces = ["eth1": .init()]
+        stats.interfaces?["eth1"]?.sentDropped = 3
         stats.blockIO.bytes = [.init(major: 8, minor: 0, operation: "read", value: 4096)]
         var row = ContainerProcess()
         row.pid = 7

@@ -14,12 +14,12 @@ static inline int skiff_bpf(int command, union bpf_attr *attributes, unsigned si
     return (int)syscall(SYS_bpf, command, attributes, size);
 }
 
-/// BPF_PROG_LOAD of a BPF_PROG_TYPE_CGROUP_DEVICE program. The log may be NULL.
-static inline int skiff_bpf_load_device_program(const void *instructions, unsigned count, char *log, unsigned log_size) {
+/// BPF_PROG_LOAD of a program of a type (BPF_PROG_TYPE_CGROUP_DEVICE 15, BPF_PROG_TYPE_SCHED_CLS 3). The log may be NULL.
+static inline int skiff_bpf_load_program(unsigned type, const void *instructions, unsigned count, char *log, unsigned log_size) {
     union bpf_attr attributes;
     static const char license[] = "Apache-2.0";
     memset(&attributes, 0, sizeof attributes);
-    attributes.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
+    attributes.prog_type = type;
     attributes.insns = (uint64_t)(uintptr_t)instructions;
     attributes.insn_cnt = count;
     attributes.license = (uint64_t)(uintptr_t)license;

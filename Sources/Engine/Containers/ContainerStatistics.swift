@@ -104,7 +104,29 @@ private actor StatsSampler {
             response.pidsStats?.limit = stats.pids.limit ?? UInt64.max
         }
         response.blkioStats = Self.blockIO(stats)
-        if isUp, let link = await core.sandboxes.statistics(of: snapshot.id) {
+        if isUp { response.networks = await networks(stats, snapshot) }
+        return response
+    }
+
+    /// One entry for each interface that the engine has made; a container that shares another's network shows that one's, and who
+    /// shares the host's shows none, as with docker.
+    private func networks(_ stats: ContainerStats, _ snapshot: ContainerSnapshot) async
+        -> [String: Docker.ContainerNetworkStats]?
+    {
+        var owner = snapshot
+        for _ in 0..<8 {
+            guard case .container(let reference) = owner.description.network,
+                let other = try? core.registry.resolve(reference)
+            else { break }
+            owner = other.snapshot
+        }
+        guard let names = core.sandboxes.record(of: owner.id)?.endpoints.map(\.interface) else { return nil }
+        // A shim of an earlier version does not tell.
+        let told: [String: ContainerStats.Interface]
+        if let interfaces = stats.interfaces { told = interfaces } else { told = await core.sandboxes.statistics(of: owner.id) }
+        var networks: [String: Docker.ContainerNetworkStats] = [:]
+        for name in names {
+            guard let link = told[name] else { continue }
             var network = Docker.ContainerNetworkStats()
             network.rxBytes = link.receivedBytes
             network.rxPackets = link.receivedPackets
@@ -114,9 +136,9 @@ private actor StatsSampler {
             network.txPackets = link.sentPackets
             network.txErrors = link.sentErrors
             network.txDropped = link.sentDropped
-            response.networks = ["eth0": network]
+            networks[name] = network
         }
-        return response
+        return networks.isEmpty ? nil : networks
     }
 
     private static func cpu(_ stats: ContainerStats, isUp: Bool) -> Docker.ContainerCPUStats {

@@ -6,10 +6,13 @@ package struct NetworkDescription {
     let record: NetworkRecord
     /// The bridge's and the containers' MTU where the network does not say one.
     let mtu: UInt32
+    /// Addresses of it that somebody uses who does not have them from the engine.
+    let claims: [AddressClaim]
 
-    package init(record: NetworkRecord, mtu: UInt32) {
+    package init(record: NetworkRecord, mtu: UInt32, claims: [AddressClaim] = []) {
         self.record = record
         self.mtu = mtu
+        self.claims = claims
     }
 
     package var summary: Docker.NetworkSummary {
@@ -48,7 +51,10 @@ package struct NetworkDescription {
         inspect.ingress = summary.ingress
         inspect.configOnly = summary.configOnly
         inspect.configFrom = summary.configFrom
-        inspect.options = summary.options
+        inspect.options = summary.options.map { options in
+            let told = claims.map { (NetworkOptions.conflict + $0.address.description, $0.mac.description) }
+            return options.merging(told) { $1 }
+        }
         inspect.labels = summary.labels
         inspect.containers = endpoints
         return inspect

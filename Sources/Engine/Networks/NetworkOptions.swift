@@ -12,6 +12,8 @@ package enum NetworkOptions {
     package static let gatewayModeIPv6 = "com.docker.network.bridge.gateway_mode_ipv6"
     package static let mtu = "com.docker.network.driver.mtu"
     package static let hostIPv4 = "com.docker.network.host_ipv4"
+    /// Shown by inspect: the Ethernet address that answers for an address which it does not have from the engine.
+    package static let conflict = "dev.skiff.address-conflict."
     package static let hostIPv6 = "com.docker.network.host_ipv6"
     package static let interfacePrefix = "com.docker.network.container_iface_prefix"
 

@@ -12,7 +12,7 @@ public final class NetworkService: Sendable {
     private var networks: NetworkDirectory { core.sandboxes.networks }
 
     private func description(_ record: NetworkRecord) -> NetworkDescription {
-        NetworkDescription(record: record, mtu: core.sandboxes.mtu)
+        NetworkDescription(record: record, mtu: core.sandboxes.mtu, claims: networks.claims(record.id))
     }
 
     // MARK: Changing

@@ -1379,8 +1379,8 @@ extension Docker.IDResponse: JSONReadable, JSONWritable {
 extension Docker {
     public struct IPAM: Sendable {
         public var driver: String?
-        public var config: [IPAMConfig]?
         public var options: [String: String]?
+        public var config: [IPAMConfig]?
         public init() {}
     }
 }
@@ -1391,8 +1391,8 @@ extension Docker.IPAM: JSONReadable, JSONWritable {
         try reader.object { key, reader in
             switch key {
             case "Driver": self.driver = try reader.value()
-            case "Config": self.config = try reader.value()
             case "Options": self.options = try reader.value()
+            case "Config": self.config = try reader.value()
             default: try reader.skip()
             }
         }
@@ -1401,8 +1401,8 @@ extension Docker.IPAM: JSONReadable, JSONWritable {
     public func write(to writer: inout JSONWriter) {
         writer.object { writer in
             writer.member("Driver", ifPresent: driver)
-            writer.member("Config", ifPresent: config)
             writer.member("Options", ifPresent: options)
+            writer.member("Config", ifPresent: config)
         }
     }
 }

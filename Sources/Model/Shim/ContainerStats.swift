@@ -8,6 +8,21 @@ public struct ContainerStats: Sendable, Equatable {
     public var memory = Memory()
     public var pids = Pids()
     public var blockIO = BlockIO()
+    /// Links of the container's network namespace by name, without lo; nil from a shim that does not tell.
+    public var interfaces: [String: Interface]?
+
+    /// Counters of a link, as the container sees them.
+    public struct Interface: Sendable, Equatable {
+        public var receivedBytes: UInt64 = 0
+        public var receivedPackets: UInt64 = 0
+        public var receivedErrors: UInt64 = 0
+        public var receivedDropped: UInt64 = 0
+        public var sentBytes: UInt64 = 0
+        public var sentPackets: UInt64 = 0
+        public var sentErrors: UInt64 = 0
+        public var sentDropped: UInt64 = 0
+        public init() {}
+    }
 
     public struct CPU: Sendable, Equatable {
         public var total: UInt64 = 0
@@ -97,6 +112,7 @@ extension ContainerStats: JSONReadable, JSONWritable {
             case "memory": memory = try reader.value()
             case "pids": pids = try reader.value()
             case "blockIO": blockIO = try reader.value()
+            case "interfaces": interfaces = try reader.value()
             default: try reader.skip()
             }
         }
@@ -109,6 +125,38 @@ extension ContainerStats: JSONReadable, JSONWritable {
             writer.member("memory", memory)
             writer.member("pids", pids)
             writer.member("blockIO", blockIO)
+            writer.member("interfaces", ifPresent: interfaces)
+        }
+    }
+}
+
+extension ContainerStats.Interface: JSONReadable, JSONWritable {
+    public init(from reader: inout JSONReader) throws {
+        try reader.object { key, reader in
+            switch key {
+            case "receivedBytes": receivedBytes = try reader.value()
+            case "receivedPackets": receivedPackets = try reader.value()
+            case "receivedErrors": receivedErrors = try reader.value()
+            case "receivedDropped": receivedDropped = try reader.value()
+            case "sentBytes": sentBytes = try reader.value()
+            case "sentPackets": sentPackets = try reader.value()
+            case "sentErrors": sentErrors = try reader.value()
+            case "sentDropped": sentDropped = try reader.value()
+            default: try reader.skip()
+            }
+        }
+    }
+
+    public func write(to writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("receivedBytes", receivedBytes)
+            writer.member("receivedPackets", receivedPackets)
+            writer.member("receivedErrors", receivedErrors)
+            writer.member("receivedDropped", receivedDropped)
+            writer.member("sentBytes", sentBytes)
+            writer.member("sentPackets", sentPackets)
+            writer.member("sentErrors", sentErrors)
+            writer.member("sentDropped", sentDropped)
         }
     }
 }

@@ -54,8 +54,8 @@ def compare(when, engine):
     by_index = {link["ifindex"]: link for link in host_links}
     for container in told:
         name = container["Name"].lstrip("/")
-        # A port waits while its container is on no network by which it could be reached.
-        reachable = set(container["NetworkSettings"]["Networks"]) - internal
+        # A port waits while its container is on no network by which it could be reached: also one that it was leaving when the engine died.
+        reachable = {network for network, endpoint in container["NetworkSettings"]["Networks"].items() if endpoint["EndpointID"]} - internal
         for text, bindings in (container["NetworkSettings"].get("Ports") or {}).items():
             for binding in bindings or () if reachable else ():
                 ports.add((text.split("/")[1], int(binding["HostPort"])))
