@@ -156,7 +156,7 @@ import Testing
         // One container port, the first free of a host's range.
         let range = PortRequest(containerPort: 80, hostPorts: 8009...8012)
         let second = try await SceneContainer(service, "second", ports: [range])
-        #expect(second.lease.record.bindings.map(\.hostPort) == [8011])
+        #expect(Set(second.lease.record.bindings.map(\.hostPort)) == [8011])
         withExtendedLifetime(servers) {}
         await service.shutdown()
     }
