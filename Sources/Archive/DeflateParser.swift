@@ -45,6 +45,9 @@ final class DeflateParser {
 
     // MARK: Parts
 
+    /// Bits of the present byte of the file that were taken, 0 to 7.
+    var phase: Int { -holding & 7 }
+
     func part() throws -> Part {
         if isInside, !isLastBlock { return try block() }
         if isInside {

@@ -4,14 +4,23 @@ import Model
 /// How to make a gzip file again, bit by bit, from the plain bytes: its frame, the codes of its blocks, and where its tokens are not
 /// those that `TokenPredictor` guesses.
 ///
-/// Format, compressed with zstd: `skiff-gzip 1\n`, six numbers with the method, then operations: 1 LENGTH bytes (as they are in the
+/// Format, compressed with zstd: `skiff-gzip 2\n`, six numbers with the method, then segments and a 0. A segment can be made without those
+/// before it, but for its first bits: 1, SINCE (plain bytes since the member began), PLAIN (its plain bytes), PHASE and END (bits of its
+/// first and its last byte that belong to the segment before, and to this one: 0 to 7), LENGTH, and that many bytes of operations, for
+/// which the predictor begins anew with the 32 KiB before them. Operations: 1 LENGTH bytes (as they are in the
 /// file); 2 (a member's data begin); 3 LAST COUNT (a stored block); 4 LAST (a block with fixed codes); 5 LAST BITS bytes (one with
 /// codes of its own); 6 (the end). After 4 and 5 come corrections: how many tokens are as guessed, then 0 (a literal), 1 LENGTH
 /// DISTANCE (a match), or 2 (the block's end). Numbers are unsigned LEB128. A stream's unused bits are zero.
 ///
+/// In the first format (`skiff-gzip 1\n`) the operations follow the method, without segments.
+///
 /// Guesses never depend on the libraries that skiff is built with: a record holds for as long as this format is known.
 public enum GzipRecord {
-    static let magic = Array("skiff-gzip 1\n".utf8)
+    static let magics = [Array("skiff-gzip 1\n".utf8), Array("skiff-gzip 2\n".utf8)]
+    /// A segment ends with the block in which it has so many plain bytes.
+    static let segment = 1 << 20
+    /// It has no more plain bytes than this, nor bytes of operations: it is made in memory.
+    static let largest = 16 << 20
 
     enum Operation: UInt8 {
         case raw = 1
@@ -44,7 +53,7 @@ public enum GzipRecord {
         to sink: any ByteSink, isWanted: () -> Bool = { true }, open: () throws -> any ByteSource
     ) throws {
         let method = try estimate(try open(), isWanted)
-        let record = try RecordWriter(sink, magic: magic, level: 9)
+        let record = try RecordWriter(sink, magic: magics[1], level: 9)
         write(method, to: record)
         let analysis = GzipAnalysis(try open(), method, record)
         while try analysis.step() {
@@ -88,12 +97,15 @@ final class GzipAnalysis {
     private let record: RecordWriter?
     /// Tokens that wait for their guesses, and above `isMark` parts between them.
     private var waiting: [UInt32] = []
-    private var marks: [DeflateParser.Part] = []
+    private var marks: [(part: DeflateParser.Part, phase: Int)] = []
     private static let isMark: UInt32 = 0xF000_0000
     private static let endsBlock: UInt32 = 0xFFFF_FFFF
     private var inBlock = false
     private var storedLeft = 0
     private var run: UInt64 = 0
+    /// The segment under way: its operations, where it began, and how.
+    private var operations: [UInt8] = []
+    private var begin = (position: 0, since: 0, phase: 0)
 
     private(set) var guessed = 0
     private(set) var corrections = 0
@@ -118,6 +130,7 @@ final class GzipAnalysis {
                 inBlock = false
             }
         } else {
+            let phase = parser.phase
             let part = try parser.part()
             switch part {
             case .stored(_, let count): storedLeft = count
@@ -126,9 +139,11 @@ final class GzipAnalysis {
             case .raw, .stream: break
             }
             waiting.append(Self.isMark + UInt32(marks.count))
-            marks.append(part)
+            marks.append((part, phase))
         }
         let isEnd = window.isComplete
+        let isLarge = predictor.position - begin.position > GzipRecord.largest || operations.count > GzipRecord.largest
+        if record != nil, isLarge { throw damaged(.gzip, "a block is too large to be made again") }
         if waiting.count >= 16 << 10 || predictor.available > 64 << 10 || isEnd { try guess() }
         return !isEnd
     }
@@ -146,8 +161,8 @@ final class GzipAnalysis {
                 guard try take(marks[Int(token - Self.isMark)]) else { break }
             }
             done += 1
-            try record?.flush()
         }
+        try record?.flush()
         waiting.removeFirst(done)
         if waiting.isEmpty { marks.removeAll(keepingCapacity: true) }
     }
@@ -162,50 +177,75 @@ final class GzipAnalysis {
                 write(.literal)
             } else {
                 write(.match)
-                record?.number(UInt64(token.matchLength - 3))
-                record?.number(UInt64(token.distance - 1))
+                if record != nil {
+                    operations.appendNumber(UInt64(token.matchLength - 3))
+                    operations.appendNumber(UInt64(token.distance - 1))
+                }
             }
         }
         predictor.accept(token)
     }
 
     private func write(_ correction: GzipRecord.Correction) {
-        record?.number(run)
-        record?.byte(correction.rawValue)
+        guard record != nil else { return }
+        operations.appendNumber(run)
+        operations.append(correction.rawValue)
         run = 0
     }
 
+    /// The segment is over.
+    private func write(to record: RecordWriter, phase: Int) {
+        put(.end)
+        record.byte(1)
+        let plain = predictor.position - begin.position
+        for value in [begin.since, plain, begin.phase, phase, operations.count] { record.number(UInt64(value)) }
+        record.bytes(operations)
+        operations.removeAll(keepingCapacity: true)
+    }
+
+    private func put(_ operation: GzipRecord.Operation) { operations.append(operation.rawValue) }
+
     /// False when its bytes are not here yet.
-    private func take(_ part: DeflateParser.Part) throws -> Bool {
+    private func take(_ mark: (part: DeflateParser.Part, phase: Int)) throws -> Bool {
         guard let record else {
-            if case .stored(_, let count) = part {
+            if case .stored(_, let count) = mark.part {
                 guard predictor.available >= count else { return false }
                 predictor.skip(count)
             }
-            if case .raw = part { predictor.reset() }
+            if case .raw = mark.part { predictor.reset() }
             return true
         }
-        switch part {
+        if case .end = mark.part {
+            write(to: record, phase: 0)
+            record.byte(0)
+            return true
+        }
+        if predictor.position - begin.position >= GzipRecord.segment {
+            write(to: record, phase: mark.phase)
+            begin = (predictor.position, predictor.position - predictor.base, mark.phase)
+            predictor.restart(since: begin.since)
+        }
+        switch mark.part {
         case .raw(let bytes):
-            record.byte(GzipRecord.Operation.raw.rawValue)
-            record.number(UInt64(bytes.count))
-            record.bytes(bytes)
+            put(.raw)
+            operations.appendNumber(UInt64(bytes.count))
+            operations += bytes
             predictor.reset()
-        case .stream: record.byte(GzipRecord.Operation.stream.rawValue)
+        case .stream: put(.stream)
         case .stored(let isLast, let count):
             guard predictor.available >= count else { return false }
-            record.byte(GzipRecord.Operation.stored.rawValue)
-            record.byte(isLast ? 1 : 0)
-            record.number(UInt64(count))
+            put(.stored)
+            operations.append(isLast ? 1 : 0)
+            operations.appendNumber(UInt64(count))
             predictor.skip(count)
         case .coded(let isLast, let head):
-            record.byte((head == nil ? GzipRecord.Operation.fixed : .coded).rawValue)
-            record.byte(isLast ? 1 : 0)
+            put(head == nil ? .fixed : .coded)
+            operations.append(isLast ? 1 : 0)
             if let head {
-                record.number(UInt64(head.count))
-                record.bytes(head.bytes)
+                operations.appendNumber(UInt64(head.count))
+                operations += head.bytes
             }
-        case .end: record.byte(GzipRecord.Operation.end.rawValue)
+        case .end: break
         }
         return true
     }

@@ -14,14 +14,7 @@ final class RecordWriter {
 
     func byte(_ value: UInt8) { pending.append(value) }
 
-    func number(_ value: UInt64) {
-        var value = value
-        while value >= 0x80 {
-            pending.append(UInt8(truncatingIfNeeded: value) | 0x80)
-            value >>= 7
-        }
-        pending.append(UInt8(value))
-    }
+    func number(_ value: UInt64) { pending.appendNumber(value) }
 
     func bytes(_ more: some Collection<UInt8>) { pending += more }
 
@@ -38,21 +31,57 @@ final class RecordWriter {
     }
 }
 
+extension [UInt8] {
+    /// Unsigned LEB128
+    mutating func appendNumber(_ value: UInt64) {
+        var value = value
+        while value >= 0x80 {
+            append(UInt8(truncatingIfNeeded: value) | 0x80)
+            value >>= 7
+        }
+        append(UInt8(value))
+    }
+}
+
 /// Reads what a `RecordWriter` wrote.
 final class RecordReader {
-    private let source: Decompressor
-    private let path: String
+    private let source: any ByteSource
+    let path: String
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
     private var start = 0
     private var end = 0
 
+    /// Which of the formats it has.
+    let version: Int
+
+    /// - Parameter magics: the first bytes of each format, as long as one another.
     /// - Throws: `unsupported` for another format, as `kind` names it.
-    init(_ path: String, magic: [UInt8], kind: String) throws {
+    init(_ path: String, magics: [[UInt8]], kind: String) throws {
         self.path = path
-        source = Decompressor(DescriptorSource(try Descriptor.open(path, [.read])))
-        guard try bytes(magic.count) == magic else {
+        let source = Decompressor(DescriptorSource(try Descriptor.open(path, [.read])))
+        self.source = source
+        let start = MemorySink(limit: 64)
+        let space = UnsafeMutableRawBufferPointer.allocate(byteCount: magics.first?.count ?? 0, alignment: 1)
+        defer { space.deallocate() }
+        while start.bytes.count < space.count {
+            let count = try source.read(
+                into: UnsafeMutableRawBufferPointer(rebasing: space[..<(space.count - start.bytes.count)]))
+            if count == 0 { break }
+            try start.write(UnsafeRawBufferPointer(rebasing: space[..<count]))
+        }
+        guard let version = magics.firstIndex(of: start.bytes) else {
             throw Fault(.unsupported, "\(path) is no \(kind) that this skiff knows", subject: path)
         }
+        self.version = version
+    }
+
+    convenience init(_ path: String, magic: [UInt8], kind: String) throws { try self.init(path, magics: [magic], kind: kind) }
+
+    /// A part of a record, of the file `path`.
+    init(_ bytes: [UInt8], of path: String) {
+        self.path = path
+        source = MemorySource(bytes)
+        version = 0
     }
 
     deinit { buffer.deallocate() }

@@ -82,8 +82,10 @@ final class TokenPredictor {
     private let method: PredictionMethod
     /// Where the next token begins.
     private(set) var position = 0
-    /// Where the stream began that tokens may refer to.
+    /// Where the stream began that tokens may refer to; at most `PlainWindow.reach` before what is guessed anew.
     private var origin = 0
+    /// Where the stream began.
+    private(set) var base = 0
     /// The next place to remember.
     private var inserted = 0
     private let head: UnsafeMutablePointer<UInt32>
@@ -110,9 +112,21 @@ final class TokenPredictor {
 
     /// A stream of its own begins here, which refers to nothing before.
     func reset() {
+        base = position
+        forget(from: position)
+    }
+
+    /// What was remembered is forgotten but for what the last 32 KiB tell: so the guesses from here on depend on nothing else.
+    /// - Parameter since: bytes since the stream began.
+    func restart(since: Int) {
+        base = position - since
+        forget(from: position - min(since, PlainWindow.reach))
+    }
+
+    private func forget(from first: Int) {
         head.update(repeating: 0, count: heads)
-        origin = position
-        inserted = position
+        origin = first
+        inserted = first
         waiting = (-1, 0)
         scan = (look: position, skip: 32, after: -1)
     }
@@ -305,7 +319,7 @@ final class TokenPredictor {
     /// Looks at fewer and fewer places while nothing is found, in blocks of 65,535 bytes (as snappy's compressor does).
     private func predictTable() -> DeflateToken {
         let block = 65535
-        let start = position - (position - origin) % block
+        let start = position - (position - base) % block
         if position == start { scan = (look: position, skip: 32, after: -1) }
         let limit = min(start + block, window.end) - 15
         let isAfter = position == scan.after

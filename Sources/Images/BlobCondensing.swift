@@ -25,6 +25,8 @@ public struct CondensedBlobs: Sendable, Equatable {
 extension ImageStore {
     /// Of the judge who says what can be made again; what an older one refused is looked at again.
     private static let judge = 1
+    /// Whoever names an image for a registry will push it there so soon, or not at all.
+    private static let pushPatience: Int64 = 7 * 86_400 * 1_000_000_000
 
     /// Drops files of compressed layers that were not needed for a while and can be had again: proven by making each once more from
     /// the unpacked layer and comparing the digest. What it takes is computed on a thread of the lowest priority.
@@ -40,7 +42,9 @@ extension ImageStore {
         guard keep != .all else { return result }
         let (blobs, verdicts) = try database.read { (try $0.compressedFiles(), try $0.verdicts(version: Self.judge)) }
         for blob in blobs where isWanted() && isAged(blob, age) {
-            if verdicts[blob.digest] == nil, let freed = try await replaceByRecord(blob, isWanted) {
+            if keep == .needed, try awaitsPush(blob) {
+                result.kept += 1
+            } else if verdicts[blob.digest] == nil, let freed = try await replaceByRecord(blob, isWanted) {
                 result.remade += 1
                 result.freed += freed
             } else if isWanted(), keep == .minimal, !unfetchable.withLock({ $0.contains(blob.digest) }),
@@ -58,6 +62,22 @@ extension ImageStore {
     private func isAged(_ blob: BlobRow, _ age: Int64) -> Bool {
         guard let written = try? Descriptor.open(layout.blob(blob.digest), [.path]).status().modified else { return false }
         return Clock.realtime - (written.seconds * 1_000_000_000 + Int64(written.nanoseconds)) >= age
+    }
+
+    /// Whether an image with this content lately got a name in a registry that is not known to have it: making it again for the push
+    /// costs seconds of processor time. The Hub's own images are nobody's to push.
+    private func awaitsPush(_ blob: BlobRow) throws -> Bool {
+        let since = Timestamp(nanoseconds: Clock.realtime - Self.pushPatience)
+        return try database.read { transaction in
+            try transaction.images(withBlob: blob.digest).contains { id in
+                guard let tagged = try transaction.image(id)?.tagged, tagged >= since else { return false }
+                return try transaction.tags(ofImage: id).contains { tag in
+                    guard let name = try? Reference(tag), !(name.domain == "docker.io" && name.path.hasPrefix("library/"))
+                    else { return false }
+                    return try transaction.contentPlaces(blob.digest, domain: name.domain).isEmpty
+                }
+            }
+        }
     }
 
     /// Nil: it stays. Otherwise the bytes that came free.
@@ -124,11 +144,12 @@ extension ImageStore {
                 DescriptorSource(try Descriptor.open(path, [.read]))
             }
             let size = try Descriptor.open(record, [.path]).status().size
-            guard size * 4 <= blob.size else {
+            // Compressors that are predicted need a hundredth; with much more it is another one, and saves little for its time.
+            guard size * 16 <= blob.size else {
                 throw Fault(.invalid, "what it would take to make it again has \(size) of its \(blob.size) bytes")
             }
             let hashing = HashingSink(NullSink(), blob.digest.algorithm)
-            try remake(blob, record: record, to: CancellableSink(hashing, isWanted))
+            try remake(blob, record: record, threads: 1, to: CancellableSink(hashing, isWanted))
             let digest = try hashing.hash.finish()
             guard digest == blob.digest else { throw Fault(.invalid, "made again it has the digest \(digest)") }
             return size

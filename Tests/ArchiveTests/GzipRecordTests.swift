@@ -35,9 +35,9 @@ import Testing
     }
 
     /// Makes the file again from plain bytes that come in pieces of a size.
-    private func remake(_ plain: [UInt8], _ record: String, piece: Int = 1 << 16) throws -> [UInt8] {
+    private func remake(_ plain: [UInt8], _ record: String, piece: Int = 1 << 16, threads: Int = 2) throws -> [UInt8] {
         let sink = MemorySink(limit: 1 << 28)
-        let remaker = try GzipRemaker(sink, record: record)
+        let remaker = try GzipRemaker(sink, record: record, threads: threads)
         var from = 0
         while from < plain.count {
             let to = min(plain.count, from + piece)
@@ -75,6 +75,29 @@ import Testing
         // The guesses are right nearly always: the record is a small part of what it stands for.
         let size = try readFile(path).count
         #expect(size * 20 < gzip.count, "\(command): \(size) of \(gzip.count)")
+    }
+
+    /// Segments of a megabyte, with all their edges: bits of a byte shared with the neighbour, histories, members that begin anywhere.
+    @Test(arguments: [
+        "gzip -n", "gzip -1", "pigz -n -p 2",
+        "python3 -c 'import gzip,sys; sys.stdout.buffer.write(gzip.compress(sys.stdin.buffer.read(), 9))'",
+    ])
+    func segmentsAreMadeSideBySide(_ command: String) throws {
+        let scratch = try Scratch()
+        let zeros = [UInt8](repeating: 0, count: 3_000_000)
+        let noise = (0..<1_500_000).map { _ in UInt8.random(in: 0...255) }
+        let plain = Self.text(2_700_000) + noise + zeros + Self.text(1_400_000, seed: 5)
+        guard let gzip = try compressed(plain, command, scratch),
+            let small = try compressed(Self.text(40_000), command, scratch)
+        else { return }
+        for (plain, gzip) in [(plain, gzip), (Self.text(40_000) + plain + Self.text(40_000), small + gzip + small)] {
+            let path = try record(gzip, scratch)
+            for threads in [1, 2, 5] { #expect(try remake(plain, path, threads: threads) == gzip) }
+            #expect(try remake(plain, path, piece: 4_000_000) == gzip)
+            #expect(try readFile(path).count * 20 < gzip.count)
+            #expect(throws: (any Error).self) { _ = try remake(Array(plain.dropLast(9)), path) }
+            #expect(throws: (any Error).self) { _ = try remake(plain + [1], path) }
+        }
     }
 
     @Test func whatSkiffItselfPushesIsMadeAgain() throws {

@@ -100,6 +100,7 @@ import Testing
         let fixture = try ImageStoreFixture()
         let blob = try await load(fixture, "registry.example/team/gz:1", with: "gzip -n")
         let bytes = try readFile(file(fixture, blob))
+        try fixture.store.remember([blob.digest], in: "team/gz", of: "registry.example")
         _ = try await fixture.store.condense(.needed, age: 0)
         try writeFile(recordFile(fixture, blob), Array("nonsense".utf8))
         let found = try await fixture.store.check()
@@ -122,6 +123,7 @@ import Testing
         let fixture = try ImageStoreFixture()
         let blob = try await load(fixture, "registry.example/team/gz:1", with: "gzip -n")
         let bytes = try readFile(file(fixture, blob))
+        try fixture.store.remember([blob.digest], in: "team/gz", of: "registry.example")
         _ = try await fixture.store.condense(.needed, age: 0)
         _ = run(["/bin/sh", "-c", "rm '\(fixture.scratch.path)'/data/layers/*/diff/etc/hello"])
         let registry = FakeRegistry(bytes)
@@ -130,6 +132,18 @@ import Testing
         #expect(mended.map(\.repair) == ["fetched again and unpacked"], "\(mended)")
         #expect(try await fixture.store.check().damages.isEmpty)
         #expect(try await unaccounted(fixture).isEmpty)
+    }
+
+    @Test func whatIsNamedForAnotherRegistryStaysUntilItIsThere() async throws {
+        let fixture = try ImageStoreFixture()
+        let blob = try await load(fixture, "registry.example/team/gz:1", with: "gzip -n")
+        #expect(try await fixture.store.condense(.needed, age: 0) == CondensedBlobs(kept: 1))
+        try fixture.store.remember([blob.digest], in: "team/gz", of: "registry.example")
+        try await fixture.store.tag(
+            "registry.example/team/gz:1", as: try Reference("other.example/app:1"), caller: fixture.caller)
+        #expect(try await fixture.store.condense(.needed, age: 0) == CondensedBlobs(kept: 1))
+        try fixture.store.remember([blob.digest], in: "app", of: "other.example")
+        #expect(try await fixture.store.condense(.needed, age: 0).remade == 1)
     }
 
     @Test func whatWorkHoldsKeepsItsFile() async throws {
