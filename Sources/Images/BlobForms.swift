@@ -48,11 +48,11 @@ extension ImageStore {
     }
 
     /// Makes a content from its layer. The caller compares the digest.
-    func remake(_ blob: BlobRow, record: String? = nil, to sink: any ByteSink) throws {
+    func remake(_ blob: BlobRow, record: String? = nil, threads: Int = Processors.online, to sink: any ByteSink) throws {
         guard let tree = blob.tree else { throw Fault(.system, "\(blob.digest) is not made of a layer") }
         let tar = LayerRebuilder(folder: layout.layerFolder(tree), recipe: layout.layerRecipe(tree))
         guard blob.hasRecord else { return try tar.write(to: sink) }
-        let remaker = try GzipRemaker(sink, record: record ?? layout.blobRecord(blob.digest))
+        let remaker = try GzipRemaker(sink, record: record ?? layout.blobRecord(blob.digest), threads: threads)
         try tar.write(to: remaker)
         try remaker.finish()
     }
@@ -110,6 +110,14 @@ extension ImageStore {
     }
 
     private func fetch(_ descriptor: ContentDescriptor, from fetcher: any ContentFetcher, to path: String) throws {
+        while true {
+            do { return try fetchOnce(descriptor, from: fetcher, to: path) } catch let fault as Fault
+                where fault.kind == .invalid && fetcher.distrust()
+            {}
+        }
+    }
+
+    private func fetchOnce(_ descriptor: ContentDescriptor, from fetcher: any ContentFetcher, to path: String) throws {
         let source = try fetcher.open(descriptor, from: 0)
         let file = try Descriptor.open(path, [.write, .create, .truncate], permissions: 0o600)
         // A content that goes on and on is cut where its size ends.

@@ -44,7 +44,7 @@ struct NewLayer: Sendable {
     }
 
     var place: Place
-    /// The compressed content in a workshop, which a manifest names.
+    /// The content that a manifest names.
     var blob: NewBlob?
 
     var diffID: Digest { place.diffID }
@@ -61,10 +61,13 @@ struct NewBlob: Sendable {
     var digest: Digest
     var size: Int64
     var mediaType: String
-    /// Nil: it is in the store already.
+    /// Nil: it is in the store already, or the layer's tar. A tar's file goes when the layer has its record.
     var file: String?
     /// Of a layer.
     var diffID: Digest?
+
+    /// The layer's tar, which the recipe makes again.
+    var isPlain: Bool { digest == diffID }
 }
 
 struct NewManifest: Sendable {
@@ -99,6 +102,8 @@ extension ImageStore {
                 for plan in plans { try record(plan, transaction, caller) }
             }
             StoreCrashPoint.recorded.reach()
+            let tars = plans.flatMap(\.image.layers).compactMap { $0.blob.flatMap { $0.isPlain ? $0.file : nil } }
+            if !tars.isEmpty { try await onThread { for tar in tars { removeFolder(tar) } } }
         }
     }
 
@@ -123,9 +128,11 @@ extension ImageStore {
             layers.append(row)
             StoreCrashPoint.layerPlaced.reach()
             if let blob = layer.blob {
-                try place(blob)
+                if !blob.isPlain { try place(blob) }
                 blobs.append(
-                    BlobRow(digest: blob.digest, size: blob.size, mediaType: blob.mediaType, diffID: layer.diffID))
+                    BlobRow(
+                        digest: blob.digest, size: blob.size, mediaType: blob.mediaType, diffID: layer.diffID,
+                        tree: blob.isPlain ? row.tree : nil))
             }
             below = chainID
         }
@@ -161,6 +168,8 @@ extension ImageStore {
                 if try database.read({ try $0.isUsed(layerTree: tree) }) || !exists(built.folder) { return row }
                 try discard([layout.layerFolder(tree)])
             }
+            // Another pull had it, brought it to its place, and its image is removed.
+            guard exists(built.folder) else { throw Fault(.unavailable, Self.removedMeanwhile) }
             try ForeignLinks(layout: layout, below: below).resolve(built)
             try moveFolder(built.folder, to: layout.layerFolder(tree))
             return row

@@ -302,9 +302,9 @@ final class ImageArchive {
         return image
     }
 
-    /// The layer's content as the manifest names it, where it must be kept: a compressed one cannot be made again.
+    /// The layer's content as the manifest names it.
     private func blob(_ found: FoundLayer, _ descriptor: ContentDescriptor) -> NewBlob? {
-        guard found.digest == descriptor.digest, found.compression != .none else { return nil }
+        guard found.digest == descriptor.digest else { return nil }
         let diffID: Digest =
             switch found.place {
             case .built(let layer): layer.diffID

@@ -9,12 +9,16 @@ public protocol ContentFetcher: Sendable {
     func open(_ descriptor: ContentDescriptor, from offset: Int64) throws -> any ByteSource
     /// What is open ends soon; another `open` begins anew. From any thread.
     func interrupt()
+    /// What came was not the content that was asked for: whoever sent it in another's place is not asked again. False when there is
+    /// nobody else to ask.
+    func distrust() -> Bool
     /// Nobody wants it any more: what waits ends soon. From any thread.
     func cancel()
 }
 
 extension ContentFetcher {
     public func interrupt() {}
+    public func distrust() -> Bool { false }
 }
 
 /// An image as a registry describes it, checked by nobody yet but for the documents' digests.

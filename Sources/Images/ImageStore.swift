@@ -219,10 +219,14 @@ public final class ImageStore: Sendable {
             }
             // Layers that no step accounts for
             for size in sizes { steps.append((ImageHistory(created: image.config.created), size)) }
-            return steps.reversed().enumerated().map { index, step in
-                ImageHistoryEntry(
-                    id: index == 0 ? id : nil, created: step.0.created, createdBy: step.0.createdBy, comment: step.0.comment,
-                    size: step.1, tags: index == 0 ? image.repoTags : [])
+            // As docker: the image, then its parents as far as they are known, one for each step.
+            var known: Digest? = id
+            return try steps.reversed().map { step in
+                let own = try known.flatMap { try transaction.image($0) }
+                known = own?.parent
+                return ImageHistoryEntry(
+                    id: own?.id, created: step.0.created, createdBy: step.0.createdBy, comment: step.0.comment,
+                    size: step.1, tags: try own.map { try transaction.tags(ofImage: $0.id).map(Self.familiar).sorted() } ?? [])
             }
         }
     }

@@ -6,8 +6,7 @@ import State
 /// A layer that was fetched and proven.
 struct FetchedLayer: Sendable {
     var place: NewLayer.Place
-    /// Nil: the layer came uncompressed, and is its own recipe.
-    var blob: NewBlob?
+    var blob: NewBlob
 }
 
 /// Contents that are being fetched, each once however many pulls want it.
@@ -179,11 +178,15 @@ final class LayerFetch: Sendable {
 
     // MARK: Who wants it
 
-    /// Another pull wants it. False when it has failed or was cancelled: a new fetch is due.
+    /// Another pull wants it. False when it has failed, was cancelled, or its layer went to its place: a new fetch is due, or none.
     func enter() -> Bool {
         state.update { state in
             if state.isCancelled { return false }
-            if case .failure = state.result { return false }
+            switch state.result {
+            case .failure: return false
+            case .success(let layer): if case .built(let built) = layer.place, !exists(built.folder) { return false }
+            case nil: break
+            }
             state.leases += 1
             return true
         }
@@ -277,14 +280,12 @@ final class LayerFetch: Sendable {
             state.ownsPartial = ownsPartial
         }
         // Somebody else's fetch of the same digest, of another size or on its way out, has the file: this one has no rest.
-        guard ownsPartial else {
-            if let layer = try attempt(workshop, "alone", file: workshop.file("content"), offset: 0) { return layer }
-            throw unproven
-        }
-        return try fetch(workshop, store.layout.partialBlob(descriptor.digest))
+        guard ownsPartial else { return try fetch(workshop, workshop.file("content"), rest: 0) }
+        return try fetch(workshop)
     }
 
-    private func fetch(_ workshop: Workshop, _ file: String) throws -> FetchedLayer {
+    /// With the partial file.
+    private func fetch(_ workshop: Workshop) throws -> FetchedLayer {
         try store.database.write { transaction in
             try transaction.setPartial(
                 PartialBlobRow(
@@ -293,28 +294,42 @@ final class LayerFetch: Sendable {
         }
         TransferCrashPoint.pullRecorded.reach()
         do {
-            let rest = try store.partialSize(descriptor)
-            if rest > 0, let layer = try attempt(workshop, "resumed", file: file, offset: rest) { return layer }
-            store.emptyPartial(descriptor.digest)
-            if let layer = try attempt(workshop, "whole", file: file, offset: 0) { return layer }
+            return try fetch(
+                workshop, store.layout.partialBlob(descriptor.digest), rest: try store.partialSize(descriptor))
         } catch {
             let fault = imageFault(error)
             // What is no layer will not become one, and a full disk needs its room.
             if fault.kind == .invalid || fault.message.hasPrefix("no space left") { store.dropPartial(descriptor.digest) }
             throw fault
         }
-        store.dropPartial(descriptor.digest)
-        throw unproven
     }
 
-    private var unproven: Fault {
-        Fault(
-            .invalid, "filesystem layer verification failed for digest \(descriptor.digest)",
-            subject: descriptor.digest.description)
+    private enum Attempt {
+        case layer(FetchedLayer)
+        /// The bytes do not have the digest, or are no layer as far as they came.
+        case wrong(Fault)
     }
 
-    /// Nil when the bytes do not have the digest.
-    private func attempt(_ workshop: Workshop, _ name: String, file path: String, offset: Int64) throws -> FetchedLayer? {
+    /// What is wrong is fetched once more, and what a mirror sent for as long as there is somebody else to ask.
+    private func fetch(_ workshop: Workshop, _ file: String, rest: Int64) throws -> FetchedLayer {
+        var (number, offset, isLast) = (0, rest, false)
+        while true {
+            let name = "layer-\(number)"
+            switch try attempt(workshop, name, file: file, offset: offset) {
+            case .layer(let layer): return layer
+            case .wrong(let fault):
+                removeFolder(file)
+                removeFolder(workshop.file(name))
+                // Whether it was the rest or what came after it, nobody knows.
+                let hasOthers = offset == 0 && fetcher.distrust()
+                if isLast, !hasOthers { throw fault }
+                if !hasOthers { isLast = true }
+            }
+            (number, offset) = (number + 1, 0)
+        }
+    }
+
+    private func attempt(_ workshop: Workshop, _ name: String, file path: String, offset: Int64) throws -> Attempt {
         let file = try Descriptor.open(path, [.readWrite, .create], permissions: 0o600)
         let hash = ContentHash(descriptor.digest.algorithm)
         let received = ReceivedContent(file, offset, descriptor, hash, fetcher) { [self] count in
@@ -323,11 +338,9 @@ final class LayerFetch: Sendable {
         }
         let ahead = try ReadAhead(received, buffers: 4)
         let built: BuiltLayer
-        let compression: Compression
         do {
             let start = PeekingSource(ahead)
-            compression = Compression.detect(try start.peek(6))
-            built = try LayerBuilder(privilege: store.privilege).build(start, folder: workshop.file("layer-" + name))
+            built = try LayerBuilder(privilege: store.privilege).build(start, folder: workshop.file(name))
             // What may follow the compressed stream belongs to the content as well.
             try start.copy(to: NullSink())
             ahead.close()
@@ -335,112 +348,25 @@ final class LayerFetch: Sendable {
             ahead.abandon()
             ahead.close()
             let fault = imageFault(error)
-            // What an earlier pull left may be damaged: everything anew then.
-            if offset > 0, fault.kind == .invalid, !received.isRefused { return nil }
-            // Was it damaged on the way, or made so? The rest tells.
-            if fault.kind == .invalid, !received.isRefused { try? received.copy(to: NullSink()) }
-            if received.isComplete, try received.digest() != descriptor.digest { return nil }
+            // Damaged on the way, or made so? Where the whole is not here, another attempt tells.
+            if received.isComplete, try received.digest() != descriptor.digest { return .wrong(unproven) }
+            if !received.isComplete, fault.kind == .invalid, !received.isRefused { return .wrong(fault) }
             throw fault
         }
-        guard try received.digest() == descriptor.digest else { return nil }
+        guard try received.digest() == descriptor.digest else { return .wrong(unproven) }
         TransferCrashPoint.pullUnpacked.reach()
-        if compression == .none, built.diffID == descriptor.digest {
-            removeFolder(path)
-            return FetchedLayer(place: .built(built), blob: nil)
-        }
-        return FetchedLayer(place: .built(built), blob: blob(built.diffID, file: path))
+        return .layer(FetchedLayer(place: .built(built), blob: blob(built.diffID, file: path)))
+    }
+
+    private var unproven: Fault {
+        Fault(
+            .invalid, "filesystem layer verification failed for digest \(descriptor.digest)",
+            subject: descriptor.digest.description)
     }
 
     private func blob(_ diffID: Digest, file: String?) -> NewBlob {
         NewBlob(
             digest: descriptor.digest, size: descriptor.size, mediaType: descriptor.mediaType, file: file, diffID: diffID)
-    }
-}
-
-/// A content as it is received: what a file has of it already, then what comes, which goes into the file; all of it hashed.
-private final class ReceivedContent: ByteSource {
-    private let file: Descriptor
-    private let descriptor: ContentDescriptor
-    private let hash: ContentHash
-    private let fetcher: any ContentFetcher
-    private let observe: (Int64) -> Void
-    /// Bytes that are read from the file first.
-    private var stored: Int64
-    private var source: (any ByteSource)?
-    private var told: Int64 = 0
-    private var finished: Digest?
-    private let isAbandoned = Monitor(false)
-
-    init(
-        _ file: consuming Descriptor, _ stored: Int64, _ descriptor: ContentDescriptor, _ hash: ContentHash,
-        _ fetcher: any ContentFetcher, _ observe: @escaping (Int64) -> Void
-    ) {
-        self.file = file
-        self.stored = stored
-        self.descriptor = descriptor
-        self.hash = hash
-        self.fetcher = fetcher
-        self.observe = observe
-    }
-
-    var isComplete: Bool { hash.count == descriptor.size }
-    /// The source itself said that it cannot be what was asked for.
-    private(set) var isRefused = false
-
-    /// Of everything that was read.
-    func digest() throws -> Digest {
-        if let finished { return finished }
-        let digest = try hash.finish()
-        finished = digest
-        return digest
-    }
-
-    func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
-        let position = hash.count
-        if position == descriptor.size { return 0 }
-        if position < stored {
-            let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(stored - position, Int64(buffer.count)))])
-            let count = try file.read(into: part)
-            guard count > 0 else { throw Fault(.system, "the file of a partly received layer became shorter") }
-            hash.update(UnsafeRawBufferPointer(rebasing: part[..<count]))
-            tell()
-            return count
-        }
-        let count: Int
-        do {
-            let source = try self.source ?? open(from: position)
-            self.source = source
-            count = try source.read(into: buffer)
-        } catch {
-            isRefused = true
-            throw error
-        }
-        guard count > 0, position + Int64(count) <= descriptor.size else {
-            throw Fault(.invalid, "layer \(descriptor.digest) is not as long as its manifest says")
-        }
-        let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
-        try file.writeAll(bytes)
-        hash.update(bytes)
-        tell()
-        return count
-    }
-
-    private func tell() {
-        guard hash.count - told >= 256 << 10 || hash.count == descriptor.size else { return }
-        told = hash.count
-        observe(told)
-    }
-
-    private func open(from position: Int64) throws -> any ByteSource {
-        let source = try fetcher.open(descriptor, from: position)
-        // `abandon` on another thread may have come before there was anything to interrupt.
-        if isAbandoned.update({ $0 }) { fetcher.interrupt() }
-        return source
-    }
-
-    func abandon() {
-        isAbandoned.update { $0 = true }
-        fetcher.interrupt()
     }
 }
 

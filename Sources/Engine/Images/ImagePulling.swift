@@ -18,6 +18,11 @@ extension ImageService {
         let pull = ImagePull(
             service: self, session: session, platform: platform, caller: caller, board: TransferBoard(),
             cancellation: WireCancellation())
+        // Not the pull itself: it holds the session.
+        session.onWarning { [log = core.log, warnings = pull.warnings] text in
+            log.warning("\(text)")
+            warnings.tell(text)
+        }
         return try await Self.run(pull.board, pull.cancellation) {
             if request.allTags { try await pull.all(reference) } else { try await pull.one(reference) }
         }
@@ -57,6 +62,20 @@ private struct ImagePull: Sendable {
     let caller: Caller
     let board: TransferBoard
     let cancellation: WireCancellation
+    let warnings: PullWarnings
+
+    init(
+        service: ImageService, session: RegistrySession, platform: ImagePlatform?, caller: Caller, board: TransferBoard,
+        cancellation: WireCancellation
+    ) {
+        self.service = service
+        self.session = session
+        self.platform = platform
+        self.caller = caller
+        self.board = board
+        self.cancellation = cancellation
+        warnings = PullWarnings(board)
+    }
 
     private var store: ImageStore { service.core.images }
 
@@ -65,19 +84,29 @@ private struct ImagePull: Sendable {
         guard !tags.isEmpty else {
             throw Fault(.notFound, "\(reference.familiarName) has no tags", subject: reference.familiarName)
         }
-        for tag in tags { try await one(try reference.tagged(tag)) }
+        var isNew = false
+        for tag in tags { isNew = try await fetch(try reference.tagged(tag)) || isNew }
+        say(isNew, reference.familiarName)
     }
 
-    func one(_ reference: Reference) async throws {
+    func one(_ reference: Reference) async throws { say(try await fetch(reference), reference.familiar) }
+
+    private func say(_ isNew: Bool, _ name: String) {
+        board.say("Status: \(isNew ? "Downloaded newer image for" : "Image is up to date for") \(name)")
+    }
+
+    /// Whether the name stands for another image now.
+    private func fetch(_ reference: Reference) async throws -> Bool {
         let current = try await onThread { try session.currentDigest(reference, cancellation) }
         if let current, try upToDate(reference, current) {
-            board.say("Pulling from \(reference.path)", id: reference.tag ?? reference.digest?.description)
-            return finish(reference, current, isNew: false)
+            begin(reference)
+            board.say("Digest: \(current)")
+            return false
         }
         let resolved = try await onThread {
             try session.resolve(reference, known: current, platform: platform, cancellation)
         }
-        board.say("Pulling from \(reference.path)", id: reference.tag ?? reference.digest?.description)
+        begin(reference)
         var image = RemoteImage(
             manifest: resolved.manifest, manifestDigest: resolved.manifestDigest, manifestBytes: resolved.manifestBytes,
             configBytes: resolved.configBytes)
@@ -89,7 +118,13 @@ private struct ImagePull: Sendable {
         try? store.remember(
             resolved.manifest.layers.map(\.digest), in: reference.path, of: reference.domain)
         service.publish("pull", reference.familiar, name: reference.familiarName)
-        finish(reference, resolved.top.digest, isNew: record.id != before)
+        board.say("Digest: \(resolved.top.digest)")
+        return record.id != before
+    }
+
+    private func begin(_ reference: Reference) {
+        board.say("Pulling from \(reference.path)", id: reference.tag ?? reference.digest?.description)
+        warnings.begin()
     }
 
     /// The name and its digest are known together: nothing has to be asked for.
@@ -100,11 +135,32 @@ private struct ImagePull: Sendable {
         return reference.digest != nil || known.tags.contains(reference)
     }
 
-    private func finish(_ reference: Reference, _ digest: Digest, isNew: Bool) {
-        board.say("Digest: \(digest)")
-        let words = isNew ? "Downloaded newer image for" : "Image is up to date for"
-        board.say("Status: \(words) \(reference.familiar)")
+}
+
+/// Warnings of one pull. They wait for its first message: what fails before that has a status of its own.
+private final class PullWarnings: Sendable {
+    private let board: TransferBoard
+    private let held = Monitor<[String]?>([])
+
+    init(_ board: TransferBoard) { self.board = board }
+
+    func tell(_ text: String) {
+        let isHeld = held.update { held in
+            held?.append(text)
+            return held != nil
+        }
+        if !isHeld { say(text) }
     }
+
+    func begin() {
+        let texts = held.update { held in
+            defer { held = nil }
+            return held ?? []
+        }
+        for text in texts { say(text) }
+    }
+
+    private func say(_ text: String) { board.say("Warning: " + text) }
 }
 
 /// Tells a client about the layers of a pull in docker's words.

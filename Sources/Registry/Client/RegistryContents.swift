@@ -82,7 +82,15 @@ extension RegistrySession {
         guard descriptor.size <= limit else {
             throw Fault(.invalid, "the configuration \(descriptor.digest) of \(descriptor.size) bytes is too large")
         }
-        let source = RegistryBlob(self, descriptor, offset: 0, cancellation ?? WireCancellation())
+        while true {
+            let source = RegistryBlob(self, descriptor, offset: 0, cancellation ?? WireCancellation())
+            do { return try smallBlob(source, descriptor) } catch let fault as Fault where fault.kind != .cancelled {
+                guard source.distrust(because: fault.message) else { throw fault }
+            }
+        }
+    }
+
+    private func smallBlob(_ source: RegistryBlob, _ descriptor: ContentDescriptor) throws -> [UInt8] {
         let sink = MemorySink(limit: Int(descriptor.size))
         let deadline = Clock.monotonic + 20_000_000_000
         let space = UnsafeMutableRawBufferPointer.allocate(byteCount: 32 << 10, alignment: 16)
@@ -123,6 +131,8 @@ final class RegistryBlob: ByteSource {
     private var answer: HTTPAnswer?
     /// Where the answer comes from, when that is a mirror.
     private var mirror: RegistryEndpoint?
+    /// Mirrors that have sent a part of what was read.
+    private let mirrors = Monitor([RegistryEndpoint]())
     private var patience: Patience
     private var since: Int64 = 0
     /// Bytes that came, and nanoseconds that were waited for them, since the speed was last looked at.
@@ -140,6 +150,22 @@ final class RegistryBlob: ByteSource {
 
     func abandon() { cancellation.cancel() }
 
+    /// What was read is not what was asked for: the mirrors that sent some of it are not asked again. False when all of it came from
+    /// the registry itself.
+    func distrust(because reason: String) -> Bool { distrustful(reason) }
+
+    /// The same, for another thread to call.
+    var distrustful: @Sendable (String) -> Bool {
+        { [session, mirrors] reason in
+            let senders = mirrors.update { senders in
+                defer { senders = [] }
+                return senders
+            }
+            for sender in senders { session.giveUp(sender, because: reason) }
+            return !senders.isEmpty
+        }
+    }
+
     func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
         if position == descriptor.size { return 0 }
         while true {
@@ -151,6 +177,7 @@ final class RegistryBlob: ByteSource {
                 guard position + Int64(count) <= descriptor.size else { throw tooLong() }
                 position += Int64(count)
                 since += Int64(count)
+                if let mirror { mirrors.update { if $0.last != mirror { $0.append(mirror) } } }
                 if since >= 256 << 10 {
                     patience.reset()
                     since = 0
@@ -162,7 +189,8 @@ final class RegistryBlob: ByteSource {
                 answer = nil
                 if let mirror, !isCancelled(error) {
                     // The next one, or the registry itself, has the rest.
-                    session.giveUp(mirror)
+                    let reason = (error as? Fault)?.message ?? (error as? WireFault)?.message
+                    session.giveUp(mirror, because: reason ?? "it breaks off")
                     self.mirror = nil
                     continue
                 }
@@ -288,6 +316,7 @@ final class RegistryFetcher: ContentFetcher {
     private struct State {
         var current = WireCancellation()
         var isCancelled = false
+        var distrust: (@Sendable (String) -> Bool)?
     }
 
     private let session: RegistrySession
@@ -300,7 +329,18 @@ final class RegistryFetcher: ContentFetcher {
             if !state.isCancelled { state.current = WireCancellation() }
             return state.current
         }
-        return RegistryBlob(session, descriptor, offset: offset, cancellation)
+        let blob = RegistryBlob(session, descriptor, offset: offset, cancellation)
+        let distrust = blob.distrustful
+        state.update { $0.distrust = distrust }
+        return blob
+    }
+
+    func distrust() -> Bool {
+        let distrust = state.update { state in
+            defer { state.distrust = nil }
+            return state.distrust
+        }
+        return distrust?("it sends another content than was asked for") ?? false
     }
 
     func interrupt() { state.update { $0.current }.cancel() }

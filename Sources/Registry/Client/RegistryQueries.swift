@@ -17,14 +17,18 @@ public enum RegistryQueries {
         let domain = host(credential.serverAddress)
         let session = try RegistrySession(
             domain: domain, repository: "", actions: "pull,push", settings: settings, credential: credential)
+        var place = "https://\(domain)/v2/"
         do {
             return try session.withEndpoints { endpoint in
+                place = endpoint.url("").description
                 let answer = try session.send(RegistryRequest("GET", ""), endpoint, cancellation)
                 answer.discard()
                 guard answer.status == 200 else { throw RegistryRefusal(answer) }
                 return try session.identityToken(endpoint, cancellation)
             }
-        } catch { throw RegistryFaults.fault(error, "login attempt to https://\(domain)/v2/ failed") }
+        } catch let refusal as RegistryRefusal where refusal.status == 401 {
+            throw Fault(.forbidden, "login attempt to \(place) failed with status: 401 Unauthorized", subject: domain)
+        } catch { throw RegistryFaults.fault(error, "login attempt to \(place) failed") }
     }
 
     /// The registry that a server address of docker's configuration means: `https://index.docker.io/v1/` is `docker.io`.

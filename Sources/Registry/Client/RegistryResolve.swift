@@ -49,6 +49,24 @@ extension RegistrySession {
     public func resolve(
         _ reference: Reference, known: Digest?, platform: ImagePlatform?, _ cancellation: WireCancellation
     ) throws -> ResolvedImage {
+        var (known, first) = (known, Fault?.none)
+        while true {
+            do { return try resolveOnce(reference, known, platform, cancellation) } catch let fault as Fault
+                where reference.digest == nil && [.invalid, .notFound, .unsupported].contains(fault.kind)
+                && giveUpMirrors(because: fault.message)
+            {
+                // What a tag means was a mirror's word: the next one is asked, at last the registry itself.
+                first = first ?? fault
+            } catch let fault as Fault where [.system, .unavailable].contains(fault.kind) { throw first ?? fault }
+            do { known = try currentDigest(reference, cancellation) } catch let fault as Fault
+                where [.system, .unavailable].contains(fault.kind)
+            { throw first ?? fault }
+        }
+    }
+
+    private func resolveOnce(
+        _ reference: Reference, _ known: Digest?, _ platform: ImagePlatform?, _ cancellation: WireCancellation
+    ) throws -> ResolvedImage {
         let choice = PlatformChoice(platform)
         let top = try fetchManifest(reference, known: known, cancellation)
         var current = top

@@ -34,6 +34,7 @@ public final class RegistrySession: Sendable {
     let memoryOfChallenges = Monitor<AuthChallenge?>(nil)
     private let memory = Monitor(Memory())
     private let endpoints: [RegistryEndpoint]
+    private let listener = Monitor<(@Sendable (String) -> Void)?>(nil)
 
     private struct Memory {
         var contexts: [TLSContext.ClientSettings: TLSContext] = [:]
@@ -85,6 +86,9 @@ public final class RegistrySession: Sendable {
 
     // MARK: Endpoints
 
+    /// `tell` hears, in one line each, of mirrors that are not asked again and why. From any thread.
+    public func onWarning(_ tell: @escaping @Sendable (String) -> Void) { listener.update { $0 = tell } }
+
     /// Runs `body` with the endpoints in their order until one can do it: a mirror may fail in any way, the registry itself only by
     /// not being there (then its next form is tried: without TLS where that is allowed).
     func withEndpoints<T>(_ body: (RegistryEndpoint) throws -> T) throws -> T {
@@ -101,16 +105,38 @@ public final class RegistrySession: Sendable {
                 guard !isLast, endpoint.isMirror || isAbsent(error, index) else { throw error }
                 // Without TLS on the same port nothing else is heard than that it is no TLS: the first words count then.
                 failure = error
-                if !endpoint.isMirror || error is WireFault { memory.update { _ = $0.dead.insert(index) } }
+                if endpoint.isMirror, let fault = error as? Fault, fault.kind == .invalid {
+                    giveUp(endpoint, because: fault.message)
+                } else if !endpoint.isMirror || error is WireFault {
+                    memory.update { _ = $0.dead.insert(index) }
+                }
             }
         }
         throw failure ?? Fault(.unavailable, "no endpoint of the registry \(domain) answers")
     }
 
-    /// An endpoint that broke off in the midst of a content is not asked again.
-    func giveUp(_ endpoint: RegistryEndpoint) {
-        guard let index = endpoints.firstIndex(of: endpoint) else { return }
-        memory.update { _ = $0.dead.insert(index) }
+    /// A mirror that broke off in the midst of a content, or sent another, is not asked again.
+    func giveUp(_ endpoint: RegistryEndpoint, because reason: String) {
+        guard let index = endpoints.firstIndex(of: endpoint), memory.update({ $0.dead.insert(index).inserted }) else { return }
+        warn(endpoint, reason)
+    }
+
+    /// The mirrors that have answered are not asked again. False when there are none.
+    func giveUpMirrors(because reason: String) -> Bool {
+        let found = memory.update { memory in
+            let found = endpoints.indices.filter {
+                endpoints[$0].isMirror && memory.answered.contains($0) && !memory.dead.contains($0)
+            }
+            memory.dead.formUnion(found)
+            return found
+        }
+        for index in found { warn(endpoints[index], reason) }
+        return !found.isEmpty
+    }
+
+    private func warn(_ mirror: RegistryEndpoint, _ reason: String) {
+        let place = "\(mirror.url.scheme.rawValue)://\(mirror.url.authority)"
+        listener.update { $0 }?("the mirror \(place) is not asked again: \(RegistryRefusal.printable(reason))")
     }
 
     private func isAbsent(_ error: any Error, _ index: Int) -> Bool {

@@ -459,6 +459,7 @@ def mirrors():
         check(f"{kind}: without any mirror the Hub is away", done.is_one_line, done)
     faulty.stop()
     breaking()
+    lying()
 
 
 def breaking():
@@ -479,6 +480,45 @@ def breaking():
         check(f"a mirror, {what}: only the rest", what not in ("cut", "stall") or ranges == [f"bytes=100000-{len(payload.data) - 1}"], ranges)
         mirror.stop()
         origin.stop()
+
+
+def lying():
+    """Mirrors that send something else than was asked for: the next one, or the registry itself, is asked, and the person is told."""
+    page = {"body": "<html><body>Please log in to the guests' network</body></html>" * 20, "type": "text/html", "fields": {"Docker-Content-Digest": None}}
+    cases = {
+        "layer-flipped": lambda image, payload: dict({"flip": True}, on="GET .*/blobs/" + payload.digest),
+        "config-flipped": lambda image, payload: dict({"flip": True}, on="GET .*/blobs/" + made_images.digest(image.config)),
+        "manifest-flipped": lambda image, payload: dict({"flip": True}, on="GET .*/manifests/"),
+        "layer-longer": lambda image, payload: {"on": "GET .*/blobs/" + payload.digest, "body": "x" * 2_000_000},
+        "layer-longer-in-chunks": lambda image, payload: {"on": "GET .*/blobs/" + payload.digest, "body": "x" * 2_000_000, "chunked": True},
+        "layer-shorter-in-chunks": lambda image, payload: {"on": "GET .*/blobs/" + payload.digest, "body": "x" * 200_000, "chunked": True},
+        "another-as-long": lambda image, payload: {"on": "GET .*/blobs/" + payload.digest, "body": "x" * len(payload.data)},
+        "login-page": lambda image, payload: dict(page, on="/v2/"),
+        "login-page-for-blobs": lambda image, payload: dict(page, on="GET .*/blobs/"),
+        "login-page-in-chunks": lambda image, payload: dict(page, on="GET .*/blobs/", chunked=True),
+        "another-digest": lambda image, payload: {"on": "/v2/.*/manifests/latest", "said": "sha256:" + "1" * 64},
+        "no-manifest-at-all": lambda image, payload: {"on": "GET .*/manifests/", "body": "{}"},
+    }
+    for what, rule in cases.items():
+        if not re.search(PICK, "lying-" + what):
+            continue
+        origin = scene.faulty_registry.Registry(OURS)
+        liars = [scene.faulty_registry.Registry(OTHER, like=origin) for _ in range(2)]
+        payload = made_images.random_layer(1_000_000, seed=what)
+        image = made_images.busybox(what, extra=[payload])
+        origin.add("l/" + what, "latest", image)
+        for liar in liars:
+            liar.plan(rule(image, payload))
+        with open(f"{WORK}/mirrors.json", "w") as file:
+            json.dump({"insecure-registries": [OURS, OTHER], "registry-stall-timeout": 1, "mirrors": {origin.name: [liar.url for liar in liars]}}, file)
+        held = engine("--config", f"{WORK}/mirrors.json")
+        done = held.pull(f"{origin.name}/l/{what}")
+        check(f"a mirror, {what}: the registry serves", done.code == 0 and held.marker(f"{origin.name}/l/{what}") == what, done)
+        for liar in liars if what not in ("login-page", "another-digest") else liars[:1]:
+            check(f"a mirror, {what}: the person is told", f"Warning: the mirror {liar.url} is not asked again" in done.out, done.out)
+        held.check_store("a mirror, " + what)
+        for each in (*liars, origin):
+            each.stop()
 
 
 def proxies():

@@ -69,6 +69,32 @@ def killed(engine, place):
         engine.skiff("rmi", "-f", *[each for each in engine.images() if "/kill/" in each])
 
 
+def arrived(engine, place, how):
+    """A layer that had come whole when the engine died there is not asked for again, compressed or not."""
+    what = f"{place}-{how}"
+    if not re.search(PICK, "arrived-" + what):
+        return
+    payload = made_images.random_layer(600_000, seed=what, how=how, name="data/" + what)
+    image = made_images.busybox(what, extra=[payload])
+    name = f"{plain.name}/kill/arrived-{what}"
+    plain.add("kill/arrived-" + what, "latest", image)
+    # the root is here already, the last layer comes last
+    plain.plan({"on": "GET .*/blobs/" + image.layers[-1].digest, "wait": 1})
+    engine.kill()
+    engine.start(crash_at=place)
+    engine.pull(name, timeout=20)
+    check(f"arrived {what}: is reached", scene.eventually(lambda: not engine.alive, 3))
+    engine.kill()
+    engine.start()
+    plain.plan()
+    done = engine.pull(name)
+    check(f"arrived {what}: the next pull succeeds", done.code == 0 and engine.marker(name) == what, done)
+    asked = plain.asked("GET .*/blobs/" + payload.digest)
+    check(f"arrived {what}: it is fetched once", len(asked) == 1, [each["fields"].get("range") for each in asked])
+    check(f"arrived {what}: no rest stays", not engine.partials(), engine.partials())
+    engine.check_store("arrived " + what)
+
+
 def usage(folder):
     """Bytes of the files below a folder but for the database."""
     total = 0
@@ -142,6 +168,11 @@ def main():
     engine = scene.Engine(sys.argv[1], scene.INSECURE).start()
     for place in places():
         killed(engine, place)
+    plain.add("kill/root", "latest", made_images.busybox("root"))
+    check("a root", engine.pull(f"{plain.name}/kill/root").code == 0)
+    for place in ("pull.unpacked", "pull.fetched", "pull.placed", "store.synced", "store.recorded"):
+        for how in ("none", "gzip"):
+            arrived(engine, place, how)
     engine.end()
     scene.finish()
 
