@@ -1,3 +1,4 @@
+import Archive
 import Images
 import Linux
 import Logging
@@ -54,9 +55,15 @@ public struct Services: Sendable {
         for folder in [layout.containers, layout.volumes, layout.temporary] { try Descriptor.makeDirectories(folder) }
         try Descriptor.makeDirectories(layout.runRoot, permissions: 0o711)
         try Descriptor.makeDirectories(layout.shims)
-        let lock = try DataRootLock(layout.dataRoot)
-        let database = try Database(path: layout.database)
         let reserve = DiskReserve(layout.dataRoot)
+        let lock: DataRootLock
+        // Even the process id needs a block where nothing is written in place.
+        do { lock = try DataRootLock(layout.dataRoot) } catch let fault as KernelFault
+            where fault.isDiskFull && reserve.giveUp()
+        {
+            lock = try DataRootLock(layout.dataRoot)
+        }
+        let database = try StateFiles.open(layout)
         do { try database.reserveRoom { reserve.giveUp() } } catch { log.warning("\(Fault(error).message)") }
         let images = try ImageStore(layout: layout, database: database, storageDriver: configuration.storageDriver)
         images.setDownloads(configuration.registries.downloads)
