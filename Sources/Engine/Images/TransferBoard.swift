@@ -4,16 +4,19 @@ import Model
 /// Messages of a transfer on their way to one client: in order, but of a layer's progress only the newest waits. Bounded by the
 /// number of layers, however slowly the client reads.
 final class TransferBoard: Sendable {
-    private struct State {
-        var messages: [Docker.TransferMessage] = []
+    private struct Messages: HandoverContents {
+        private var messages: [Docker.TransferMessage] = []
         /// Where the newest progress of an id waits.
-        var progress: [String: Int] = [:]
-        /// When progress of an id was last told, in monotonic nanoseconds.
-        var told: [String: Int64] = [:]
-        var end: Result<Void, any Error>?
-        var reader: CheckedContinuation<Docker.TransferMessage?, any Error>?
-        var isAbandoned = false
-        var work: Task<Void, Never>?
+        private var progress: [String: Int] = [:]
+
+        mutating func append(_ message: Docker.TransferMessage) {
+            if let id = message.id, message.current != nil, let waiting = progress[id] {
+                messages[waiting] = message
+            } else {
+                if let id = message.id { progress[id] = message.current == nil ? nil : messages.count }
+                messages.append(message)
+            }
+        }
 
         mutating func take() -> Docker.TransferMessage? {
             if messages.isEmpty { return nil }
@@ -24,19 +27,32 @@ final class TransferBoard: Sendable {
             }
             return first
         }
+
+        mutating func clear() {
+            messages = []
+            progress = [:]
+        }
     }
 
-    private let state = Monitor(State())
+    private struct Work {
+        var task: Task<Void, Never>?
+        var isAbandoned = false
+        /// When progress of an id was last told, in monotonic nanoseconds.
+        var told: [String: Int64] = [:]
+    }
+
+    private let handover = Handover(Messages())
+    private let work = Monitor(Work())
     /// Progress of one layer is told so often.
     private static let interval: Int64 = 100_000_000
 
     /// The task that fills the board; it is cancelled when nobody reads any more.
-    func serve(_ work: Task<Void, Never>) {
-        let isAbandoned = state.update { state in
-            state.work = work
-            return state.isAbandoned
+    func serve(_ task: Task<Void, Never>) {
+        let isAbandoned = work.update { work in
+            work.task = task
+            return work.isAbandoned
         }
-        if isAbandoned { work.cancel() }
+        if isAbandoned { task.cancel() }
     }
 
     func say(_ status: String, id: String? = nil) { post(Docker.TransferMessage(status, id: id)) }
@@ -44,9 +60,9 @@ final class TransferBoard: Sendable {
     /// Progress; dropped where it comes too often.
     func show(_ status: String, id: String, current: Int64, total: Int64) {
         let now = Clock.monotonic
-        let isDue = state.update { state in
-            guard now - (state.told[id] ?? 0) >= Self.interval || current == total else { return false }
-            state.told[id] = now
+        let isDue = work.update { work in
+            guard now - (work.told[id] ?? 0) >= Self.interval || current == total else { return false }
+            work.told[id] = now
             return true
         }
         guard isDue else { return }
@@ -57,59 +73,27 @@ final class TransferBoard: Sendable {
     }
 
     func post(_ message: Docker.TransferMessage) {
-        let handed = state.update {
-            state -> (CheckedContinuation<Docker.TransferMessage?, any Error>, Docker.TransferMessage?)? in
-            guard state.end == nil, !state.isAbandoned else { return nil }
-            if let id = message.id, message.current != nil, let waiting = state.progress[id] {
-                state.messages[waiting] = message
-            } else {
-                if let id = message.id { state.progress[id] = message.current == nil ? nil : state.messages.count }
-                state.messages.append(message)
-            }
-            guard let reader = state.reader else { return nil }
-            state.reader = nil
-            return (reader, state.take())
+        _ = handover.put { messages in
+            messages.append(message)
+            return true
         }
-        handed.map { $0.0.resume(returning: $0.1) }
     }
 
-    func finish() { end(.success(())) }
-    func fail(_ error: any Error) { end(.failure(error)) }
-
-    private func end(_ result: Result<Void, any Error>) {
-        let reader = state.update { state -> CheckedContinuation<Docker.TransferMessage?, any Error>? in
-            guard state.end == nil else { return nil }
-            state.end = result
-            defer { state.reader = nil }
-            return state.reader
-        }
-        // A reader waits only while there is no message.
-        reader?.resume(with: result.map { nil })
-    }
+    func finish() { handover.end(.success(())) }
+    func fail(_ error: any Error) { handover.end(.failure(error)) }
 
     func abandon() {
-        let (reader, work) = state.update { state in
-            state.isAbandoned = true
-            state.messages = []
-            defer { state.reader = nil }
-            return (state.reader, state.work)
+        handover.abandon()
+        let task = work.update { work in
+            work.isAbandoned = true
+            return work.task
         }
-        work?.cancel()
-        reader?.resume(throwing: CancellationError())
+        task?.cancel()
     }
 
     func next() async throws -> Docker.TransferMessage? {
         try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
-                let ready: Result<Docker.TransferMessage?, any Error>? = state.update { state in
-                    if state.isAbandoned { return .failure(CancellationError()) }
-                    if let message = state.take() { return .success(message) }
-                    if let end = state.end { return end.map { nil } }
-                    state.reader = continuation
-                    return nil
-                }
-                if let ready { continuation.resume(with: ready) }
-            }
+            try await handover.next()
         } onCancel: {
             abandon()
         }
