@@ -6,6 +6,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -143,6 +144,57 @@ class RegistryTests(Clients):
         theirs, ours = self.both("push", "no-such-image:1")
         self.assertEqual(ours[0], theirs[0])
         self.assertIn("An image does not exist locally with the tag: no-such-image", ours[2])
+
+    def test_words_and_orders_are_dockers(self):
+        """What was found different from dockerd 26 and its CLI 28 by running both side by side."""
+        base = self.registry.host + "/words"
+        for tag in ("b", "a"):
+            self.ok("tag", IMAGE, f"{base}:{tag}")
+        for client in ("docker", "skiff"):
+            with self.subTest(client=client):
+                code, out, err = self.run_client(client, "push", base + ":absent")
+                self.assertEqual((code, err), (1, f"tag does not exist: {base}:absent\n"))
+                self.assertEqual(out, f"The push refers to repository [{base}]\n")
+                out = self.good(client, "push", "-a", base)
+                self.assertLess(out.index("\na: digest: "), out.index("\nb: digest: "), out)
+                code, _, err = self.run_client(client, "push", "--platform", "linux/s390x", base + ":a")
+                self.assertEqual(code, 1)
+                self.assertIn("does not match the specified platform (linux/s390x)", err)
+                out = self.good(client, "pull", "-a", base)
+                self.assertEqual(out.count("Status: "), 1, out)
+                self.assertIn(f"Status: Image is up to date for {base}\n", out)
+                self.assertRegex(self.good(client, "images", "--digests", base), r" a +sha256:[0-9a-f]{64} ")
+                self.assertIn('"Containers":"N/A"', self.good(client, "images", "--format", "json", base))
+                code, _, err = self.run_client(client, "pull", "--platform", "a/b/c/d", base + ":a")
+                self.assertEqual((code, err), (1, 'Error response from daemon: "a/b/c/d": cannot parse platform specifier: invalid argument\n'))
+                code, out, err = self.run_client(client, "image", "prune")
+                self.assertEqual((code, err), (0, ""), out)
+                code, _, err = self.run_client(client, "tag", IMAGE, "BAD")
+                self.assertEqual(err, 'Error parsing reference: "BAD" is not a valid repository/tag: invalid reference format: '
+                                 "repository name (library/BAD) must be lowercase\n")
+                with tempfile.TemporaryDirectory() as folder:
+                    code, _, err = self.run_client(client, "save", "-o", folder + "/none/x.tar", IMAGE)
+                    self.assertEqual(err, f"failed to save image: invalid output path: stat {folder}/none: no such file or directory\n")
+                    self.good(client, "save", "-o", folder + "/x.tar", IMAGE)
+                    self.assertEqual(self.good(client, "load", "-q", "-i", folder + "/x.tar"), f"Loaded image: {IMAGE}\n")
+                    code, _, err = self.run_client(client, "import", "-c", "FROM x", folder + "/x.tar", "words:1")
+                    self.assertEqual((code, err), (1, "Error response from daemon: FROM is not a valid change command\n"))
+                code, _, err = self.run_client(client, "save", "no-such-image")
+                self.assertEqual(err, "Error response from daemon: No such image: no-such-image\n")
+                if client == "docker":
+                    for words in (("history",), ("image", "inspect"), ("rmi",)):
+                        code, _, err = self.run_client(client, *words, "--platform", "linux/s390x", base + ":a")
+                        self.assertEqual(code, 1, words)
+                        self.assertIn("does not match the specified platform (linux/s390x)", err)
+                        self.good(client, *words, "--platform", "linux/" + self.inspect(IMAGE, "image")["Architecture"], base + ":a")
+                    self.ok("tag", IMAGE, base + ":a")
+                self.ok("create", "--name", "words", IMAGE, "true")
+                self.ok("commit", "words", "words:child")
+                ids = self.good(client, "history", "-q", "words:child").split()
+                self.assertEqual(len([id for id in ids if id != "<missing>"]), 2, ids)
+                self.ok("rm", "words")
+                self.ok("rmi", "words:child")
+        self.ok("rmi", base + ":a", base + ":b")
 
     def test_run_fetches_what_is_missing(self):
         name = self.registry.host + "/torun:1"

@@ -58,6 +58,9 @@ struct ContainerTextsTests {
     @Test func `References match with stars that stop at slashes`() {
         #expect(ReferencePattern.matches("debian", "debian:bookworm"))
         #expect(ReferencePattern.matches("deb*:book*", "debian:bookworm"))
+        // A name by digest has no tag
+        #expect(ReferencePattern.matches("registry.example:5000/team/app", "registry.example:5000/team/app:"))
+        #expect(ReferencePattern.matches("registry.example:5000/team/app", "registry.example:5000/team/app:1"))
         #expect(!ReferencePattern.matches("*", "quay.io/app:1"))
         #expect(ReferencePattern.matches("*/*", "quay.io/app:1"))
     }

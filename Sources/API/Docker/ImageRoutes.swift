@@ -12,8 +12,16 @@ extension Router<Route> {
                 try await ready().images.list(
                     all: request.query.bool("all"), filters: filters, manifests: request.query.bool("manifests")))
         }
-        get("/images/{name...}/json") { request in .json(try await ready().images.inspect(request["name"])) }
-        get("/images/{name...}/history") { request in .json(try await ready().images.history(request["name"])) }
+        get("/images/{name...}/json") { request in
+            let images = try await ready().images
+            try await images.expect(request["name"], try Self.platforms(request.query.all("platform")))
+            return .json(try await images.inspect(request["name"]))
+        }
+        get("/images/{name...}/history") { request in
+            let images = try await ready().images
+            try await images.expect(request["name"], try Self.platforms(request.query.all("platform")))
+            return .json(try await images.history(request["name"]))
+        }
         post("/images/{name...}/tag") { request in
             try await ready().images.tag(
                 request["name"], repository: try request.query.required("repo"), tag: request.query.text("tag"),
@@ -21,8 +29,10 @@ extension Router<Route> {
             return .empty(201)
         }
         delete("/images/{name...}") { request in
-            .json(
-                try await ready().images.remove(
+            let images = try await ready().images
+            try await images.expect(request["name"], try Self.platforms(request.query.all("platforms")))
+            return .json(
+                try await images.remove(
                     request["name"], force: request.query.bool("force"), noPrune: request.query.bool("noprune"),
                     caller: request.caller))
         }
@@ -68,6 +78,10 @@ extension Router<Route> {
                 [request["name"]], platform: try Self.platform(request.query.text("platform")))
             return .stream("application/x-tar") { out in for try await chunk in tar { try await out.write(chunk) } }
         }
+    }
+
+    private static func platforms(_ texts: [String]) throws -> [String] {
+        try texts.compactMap { try platform($0) }.filter { !$0.isEmpty }
     }
 
     private static func reference(_ query: Query) -> String? {

@@ -163,9 +163,7 @@ enum PruneCommand {
                 + (all.map { [.bool("all", "a", $0)] } ?? [])
         ) { invocation in
             let asked = all != nil && invocation.flags.bool("all") ? allQuestion ?? question : question
-            guard try confirm(invocation.flags, "WARNING! " + asked) else {
-                throw ExitStatus(1, "\(noun) prune has been cancelled")
-            }
+            guard try confirm(invocation.flags, "WARNING! " + asked) else { return 0 }
             let freed = try prune(
                 invocation.client(), path, try ListFlags.filters(invocation.flags), all: invocation.flags.bool("all"), list,
                 title, allFilter: allFilter)

@@ -100,6 +100,7 @@ enum CommitCommand {
         let flags = invocation.flags
         var query = Query([("container", invocation.arguments[0])])
         if invocation.arguments.count > 1 {
+            do { _ = try Reference(invocation.arguments[1]) } catch let fault as Fault { throw FlagFault(fault.message) }
             let (repository, tag) = ImageName.split(invocation.arguments[1])
             query.add("repo", repository)
             query.add("tag", tag)

@@ -32,8 +32,11 @@ enum ImagesCommand {
             ] where isSet { throw FlagFault("--\(name) is not yet supported with --tree") }
             query.flag("manifests", true)
             let images: [Docker.ImageSummary] = try invocation.client().get("/images/json", query)
-            let width = StreamCalls.isTerminal(1) ? TerminalCalls.size(1)?.columns ?? 80 : 80
-            try Screen.out(ImageTreeListing(images).text(width: width))
+            let isTerminal = StreamCalls.isTerminal(1)
+            let width = isTerminal ? TerminalCalls.size(1)?.columns ?? 0 : 0
+            let all = flags.bool("all") || filters.contains { $0.0 == "dangling" }
+            let paint = isTerminal && (environmentVariable("NO_COLOR") ?? "").isEmpty
+            try Screen.out(ImageTreeListing(images, all: all).text(width: width == 0 ? 80 : width, paint: paint))
             return 0
         }
         let images: [Docker.ImageSummary] = try invocation.client().get("/images/json", query)
@@ -150,6 +153,11 @@ enum ImageChangeCommands {
         usage: "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
         .exactly(2), completes: [.images]
     ) { invocation in
+        do { _ = try Reference(invocation.arguments[1]) } catch let fault as Fault {
+            throw FlagFault(
+                "Error parsing reference: \(GoText.quote(invocation.arguments[1])) is not a valid repository/tag: \(fault.message)"
+            )
+        }
         let (repository, tag) = ImageName.split(invocation.arguments[1])
         try invocation.client().call(
             "POST", "/images/\(Query.path(invocation.arguments[0]))/tag", Query([("repo", repository), ("tag", tag)]))
@@ -213,6 +221,7 @@ enum ArchiveCommands {
         }
         var query = Query([("fromSrc", "-")])
         if invocation.arguments.count > 1 {
+            do { _ = try Reference(invocation.arguments[1]) } catch let fault as Fault { throw FlagFault(fault.message) }
             let (repository, tag) = ImageName.split(invocation.arguments[1])
             query.add("repo", repository)
             query.add("tag", tag)
@@ -265,7 +274,7 @@ enum ArchiveCommands {
         let output = flags.string("output") ?? ""
         let format = flags.string("format") ?? (output.hasSuffix("/") || FileCalls.isFolder(output) ? "oci-dir" : "tar")
         switch format {
-        case "tar": try download(invocation, "/images/get", query)
+        case "tar": try download(invocation, "/images/get", query, "failed to save image")
         case "oci-dir":
             guard !output.isEmpty else { throw FlagFault("a folder needs a name: give --output") }
             try unpack(try invocation.client().stream("GET", "/images/get", query), into: output)
@@ -291,14 +300,18 @@ enum ArchiveCommands {
         usage: "[OPTIONS] CONTAINER", .exactly(1),
         flags: [.string("output", "o", "Write to a file, instead of STDOUT", values: .files)], completes: [.containers]
     ) { invocation in
-        try download(invocation, "/containers/\(Query.path(invocation.arguments[0]))/export", Query())
+        try download(
+            invocation, "/containers/\(Query.path(invocation.arguments[0]))/export", Query(), "failed to export container")
         return 0
     }
 
-    private static func download(_ invocation: Invocation, _ path: String, _ query: Query) throws {
+    private static func download(_ invocation: Invocation, _ path: String, _ query: Query, _ failure: String) throws {
         let output = invocation.flags.string("output") ?? ""
         if output.isEmpty, StreamCalls.isTerminal(1) {
             throw FlagFault("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+        }
+        if let slash = output.lastIndex(of: "/"), slash != output.startIndex, !FileCalls.isFolder(String(output[..<slash])) {
+            throw FlagFault("\(failure): invalid output path: stat \(output[..<slash]): no such file or directory")
         }
         let stream = try invocation.client().stream("GET", path, query)
         stream.useLargeBuffer()
@@ -367,7 +380,8 @@ struct ArchiveUpload {
         }
         progress.end()
         try client.finishHead(connection)
-        try ProgressStream(quiet: quiet).show(connection)
+        // What was loaded is said in any case.
+        try ProgressStream(quiet: false).show(connection)
     }
 }
 

@@ -56,9 +56,7 @@ enum NetworkCommands {
         ]
     ) { invocation in
         let question = "WARNING! This will remove all custom networks not used by at least one container."
-        guard try PruneCommand.confirm(invocation.flags, question) else {
-            throw ExitStatus(1, "network prune has been cancelled")
-        }
+        guard try PruneCommand.confirm(invocation.flags, question) else { return 0 }
         _ = try PruneCommand.prune(
             invocation.client(), "/networks/prune", try ListFlags.filters(invocation.flags), all: false, "NetworksDeleted",
             "Deleted Networks:")

@@ -86,7 +86,8 @@ private struct Login {
             credential.password = ""
             credential.identityToken = token
         }
-        if try file.store(credential, for: key) {
+        // Once is enough.
+        if try file.store(credential, for: key), kept == nil || kept?.password.isEmpty == true {
             Screen.error(
                 "\nWARNING! Your credentials are stored unencrypted in '\(file.path)'.\nConfigure a credential helper to remove this warning. See\n"
                     + "https://docs.docker.com/go/credential-store/\n\n")
@@ -103,7 +104,8 @@ private struct Login {
         let name = kept.username.isEmpty ? "" : " [Username: \(kept.username)]"
         Screen.error(
             "Authenticating with existing credentials...\(name)\n\n"
-                + "i Info → To login with a different account, run 'skiff logout' followed by 'skiff login'\n\n\n")
+                + "\(StreamCalls.isTerminal(2) ? "i Info →" : " Info ->") To login with a different account, "
+                + "run 'skiff logout' followed by 'skiff login'\n\n\n")
         do {
             try say(try authenticate(kept))
             return true

@@ -36,16 +36,32 @@ enum ManifestCommands {
         let list = try Reference(invocation.arguments[0]).withDefaultTag
         let image = try Reference(invocation.arguments[1]).withDefaultTag.description
         var draft = try ManifestDraft(invocation, list)
-        guard !draft.entries.isEmpty else { throw FlagFault("No such manifest: \(list)") }
         guard let index = draft.entries.firstIndex(where: { $0.image == image }) else {
-            throw FlagFault("manifest for image \(image) does not exist in \(list)")
+            throw FlagFault("manifest for image \(try Reference(image).familiar) does not exist in \(list.familiar)")
         }
         let flags = invocation.flags
         if let text = flags.string("arch") { draft.entries[index].architecture = text }
         if let text = flags.string("os") { draft.entries[index].os = text }
         if let text = flags.string("variant") { draft.entries[index].variant = text }
+        let (system, architecture) = (draft.entries[index].os, draft.entries[index].architecture)
+        guard isKnown(system, architecture) else {
+            throw FlagFault("manifest entry for image has unsupported os/arch combination: \(system)/\(architecture)")
+        }
         try draft.save()
         return 0
+    }
+
+    /// What Go compiles for, as far as images are made of it.
+    private static func isKnown(_ system: String, _ architecture: String) -> Bool {
+        let known = [
+            "linux": "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x",
+            "windows": "386 amd64 arm arm64",
+            "darwin": "amd64 arm64", "freebsd": "386 amd64 arm arm64 riscv64", "openbsd": "386 amd64 arm arm64",
+            "netbsd": "386 amd64 arm arm64",
+            "solaris": "amd64", "aix": "ppc64", "android": "386 amd64 arm arm64", "dragonfly": "amd64", "illumos": "amd64",
+            "plan9": "386 amd64 arm", "js": "wasm", "wasip1": "wasm", "ios": "amd64 arm64",
+        ]
+        return known[system]?.split(separator: " ").contains { $0 == architecture } == true
     }
 
     static let inspect = Command(
@@ -75,7 +91,7 @@ enum ManifestCommands {
     ) { invocation in
         let list = try Reference(invocation.arguments[0]).withDefaultTag
         let draft = try ManifestDraft(invocation, list)
-        guard !draft.entries.isEmpty else { throw FlagFault("\(list) not found") }
+        guard !draft.entries.isEmpty else { throw FlagFault("No such manifest: \(list.familiar)") }
         let body = draft.request(docker: !invocation.flags.bool("oci", default: true))
         let bytes = try invocation.client().call(
             "PUT", "/skiff/v1/manifests/\(Query.path(list.description))", body: .json(body),
@@ -156,10 +172,14 @@ struct ManifestDraft {
     /// What the registry says of a name: `{"Ref","Descriptor","Manifest","Platform"}`.
     static func manifest(_ invocation: Invocation, _ text: String) throws -> JSONValue {
         let name = try Reference(text).withDefaultTag
-        return try EngineClient.decode(
-            try invocation.client().call(
-                "GET", "/skiff/v1/manifests/\(Query.path(name.description))",
-                headers: try invocation.credentialHeaders(for: name)))
+        do {
+            return try EngineClient.decode(
+                try invocation.client().call(
+                    "GET", "/skiff/v1/manifests/\(Query.path(name.description))",
+                    headers: try invocation.credentialHeaders(for: name)))
+        } catch let refusal as EngineRefusal where refusal.isNotFound {
+            throw FlagFault("no such manifest: \(name.familiar)")
+        }
     }
 
     static func fetch(_ invocation: Invocation, _ text: String) throws -> Entry {

@@ -22,7 +22,7 @@ enum SystemCommands {
         if !wanted.isEmpty {
             question += "\n  Items to be pruned will be filtered with:\n" + wanted.map { "  - \($0)\n" }.joined()
         }
-        guard try PruneCommand.confirm(flags, question) else { throw ExitStatus(1, "system prune has been cancelled") }
+        guard try PruneCommand.confirm(flags, question) else { return 0 }
         let client = try invocation.client()
         let filters = try ListFlags.filters(flags)
         // Docker's words: volumes have no age.

@@ -15,20 +15,20 @@ extension ImageService {
         }
         let tags: [Reference]
         if request.allTags || (request.tag == nil && repository.tag == nil && request.tag?.isEmpty == true) {
-            tags = try store.tags(of: repository)
+            tags = try store.tags(of: repository).sorted { ($0.tag ?? "") < ($1.tag ?? "") }
         } else {
             tags = [repository.withDefaultTag]
         }
         var images: [(Reference, PushableImage)] = []
         for tag in tags {
             guard let image = try? store.pushable(tag.description) else { continue }
+            if let wish = request.platform, !wish.isEmpty {
+                try Self.expect(
+                    [try Self.platform(wish)], try ImageConfig.read(image.configBytes).platform, tag.familiar)
+            }
             images.append((tag, image))
         }
-        guard !images.isEmpty else {
-            throw Fault(
-                .notFound, "An image does not exist locally with the tag: \(repository.familiarName)",
-                subject: repository.familiar)
-        }
+        if images.isEmpty { return try await nothing(toPush: repository) }
         let settings = core.configuration.registries
         var compression = settings.compression
         if let wish = request.compression, !wish.isEmpty {
@@ -60,6 +60,33 @@ extension ImageService {
                 for (reference, image) in list { try await push.one(reference, image) }
             }
         }
+    }
+
+    /// docker says this within the stream.
+    private func nothing(toPush repository: Reference) async throws -> PullStream<Docker.TransferMessage> {
+        let isKnown = try repository.tag != nil && !store.tags(of: repository).isEmpty
+        let words = isKnown ? "tag does not exist: " : "An image does not exist locally with the tag: "
+        let name = isKnown ? repository.familiar : repository.familiarName
+        let board = TransferBoard()
+        return try await Self.run(board, WireCancellation()) {
+            board.say("The push refers to repository [\(repository.name)]")
+            throw Fault(.notFound, words + name, subject: repository.familiar)
+        }
+    }
+
+    private static func expect(_ platforms: [ImagePlatform], _ own: ImagePlatform, _ name: String) throws {
+        let choices = platforms.map { PlatformChoice($0) }
+        guard !choices.isEmpty, !choices.contains(where: { $0.accepts(own) }) else { return }
+        throw Fault(
+            .notFound,
+            "image with reference \(name) was found but its platform (\(PlatformChoice(own).text)) does not match the "
+                + "specified platform (\(choices.map(\.text).joined(separator: ", ")))", subject: name)
+    }
+
+    /// Refuses, in docker's words, an image that is for none of these platforms (`linux/arm64`); none at all are any.
+    public func expect(_ name: String, _ platforms: [String]) async throws {
+        if platforms.isEmpty { return }
+        try Self.expect(try platforms.map(Self.platform), try store.resolve(name).config.platform, name)
     }
 
     /// `POST /auth`: whether the registry takes the credential. Throws `forbidden` (401 in docker) when not.

@@ -1,5 +1,6 @@
 import Archive
 import Images
+import Linux
 import Model
 
 /// Images as clients see them, over the image store.
@@ -54,7 +55,8 @@ public final class ImageService: Sendable {
         summary.size = Int(image.size)
         summary.sharedSize = -1
         summary.labels = image.labels
-        summary.containers = image.holders.count
+        // docker counts them in `system df` alone.
+        summary.containers = -1
         return summary
     }
 
@@ -240,23 +242,30 @@ public final class ImageService: Sendable {
         let name = try reference.flatMap { $0.isEmpty ? nil : try Reference($0) }
         var request = ImportRequest(reference: name, message: message, changes: changes)
         if let platform, !platform.isEmpty { request.platform = try Self.platform(platform) }
+        _ = try ImageChanges.apply(changes, to: ImageSettings())
         let wish = request
-        let (messages, output) = AsyncThrowingStream.makeStream(of: Docker.CreateImageInfo.self)
         let source = pump(body)
-        Task { [store, self] in
+        // Goes on when the client goes: an import that is complete is kept.
+        let work = Task { [store, self] in
             do {
                 let image = try await store.importRootfs(source, wish, caller: caller)
                 publish("import", image.id.description, name: name?.withDefaultTag.familiar ?? "")
-                var info = Docker.CreateImageInfo()
-                info.status = image.id.description
-                output.yield(info)
-                output.finish()
+                return image.id.description
             } catch {
                 source.abandon()
-                output.finish(throwing: error)
+                throw error
             }
         }
-        return Self.stream(messages)
+        // There is one message, at the end: what fails has a status.
+        var info = Docker.CreateImageInfo()
+        info.status = try await work.value
+        let message = Monitor<Docker.CreateImageInfo?>(info)
+        return PullStream {
+            message.update { message in
+                defer { message = nil }
+                return message
+            }
+        }
     }
 
     /// `POST /images/load`: a docker archive or an OCI layout. Messages are `{"stream":"Loaded image: x\n"}`.
@@ -304,7 +313,10 @@ public final class ImageService: Sendable {
     }
 
     static func platform(_ text: String) throws -> ImagePlatform {
-        let parts = text.split(separator: "/").map { String($0) }
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false).map { String($0) }
+        guard parts.count <= 3, parts.allSatisfy({ !$0.isEmpty }) else {
+            throw Fault(.invalid, "\"\(text)\": cannot parse platform specifier: invalid argument", subject: text)
+        }
         guard parts.count >= 2, parts[0] == "linux" else {
             throw Fault(.invalid, "\"\(text)\" is no platform of this engine: give linux/ARCHITECTURE", subject: text)
         }
@@ -317,7 +329,10 @@ public final class ImageService: Sendable {
         let choice = try platform.flatMap { $0.isEmpty ? nil : PlatformChoice(try Self.platform($0)) }
         // Unknown names are refused while there is still a status to say so.
         for name in names {
-            let image = try store.resolve(name)
+            let image: ImageRecord
+            do { image = try store.resolve(name) } catch let fault as Fault where fault.kind == .notFound {
+                throw Fault(.notFound, "No such image: \(name)", subject: name)
+            }
             guard let choice, !choice.accepts(image.config.platform) else { continue }
             throw Fault(
                 .notFound,
@@ -351,7 +366,7 @@ private actor StreamReader<Element: Sendable> {
 /// The reference filter: `repo`, `repo:tag`, with `*` for any run of letters that is not a slash.
 package enum ReferencePattern {
     package static func matches(_ pattern: String, _ name: String) -> Bool {
-        let repository = name.split(separator: ":").dropLast().joined(separator: ":")
+        let repository = name.lastIndex(of: ":").map { String(name[..<$0]) } ?? ""
         return [name, repository].contains { glob(Array(pattern.utf8)[...], Array($0.utf8)[...]) }
     }
 
