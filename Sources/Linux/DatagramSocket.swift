@@ -77,6 +77,24 @@ public enum DatagramSocket {
         return socket
     }
 
+    /// A socket that leads nowhere yet, of the family of `address`: made in one network namespace, perhaps used from another.
+    public static func unconnected(_ address: IPAddress, isStream: Bool) throws -> Descriptor {
+        try new(address.v4 != nil ? AF_INET : AF_INET6, isStream ? SOCK_STREAM : SOCK_DGRAM)
+    }
+
+    /// Gives a socket of `unconnected` its other end. Over TCP this only begins, as with `connectStream`. connect(2)
+    public static func connect(_ raw: CInt, to address: IPAddress, port: UInt16) throws {
+        let bytes = Self.address(address, port).bytes
+        do {
+            try call("connect", raw, bytes, "\(address.hostText):\(port)") { Glibc.connect($0, $1, $2) }
+        } catch let fault as KernelFault where fault.errno == EINPROGRESS {}
+    }
+
+    /// Ends a connection at once; the socket can be connected anew. connect(2) with AF_UNSPEC
+    public static func disconnect(_ raw: CInt) {
+        try? call("connect", raw, [UInt8](repeating: 0, count: 16), "nowhere") { Glibc.connect($0, $1, $2) }
+    }
+
     /// Begins to connect over TCP; `StreamSocket.checkConnected` tells the outcome when the socket can be written.
     public static func connectStream(_ address: IPAddress, port: UInt16, scope: UInt32 = 0) throws -> Descriptor {
         try StreamSocket.connect(Self.address(address, port, scope: scope).bytes)

@@ -18,7 +18,16 @@ public struct LoopbackPortRewrite: Sendable, Equatable {
     }
 
     private static let netdev: UInt8 = 5
-    private static let chain = "lo"
+    /// Its name tells where the packets go, so that whoever comes later need not read the rules.
+    private var chain: String { "lo-\(target)" }
+
+    /// Asks for the chain: ENOENT where there are no such rules yet.
+    public var search: NetlinkMessage {
+        message(4, 0, "chain \(chain)") { writer in
+            writer.attribute(1, text: table)
+            writer.attribute(3, text: chain)
+        }
+    }
 
     /// One batch; a table of that name that was there before is replaced.
     public var messages: [NetlinkMessage] {
@@ -26,9 +35,9 @@ public struct LoopbackPortRewrite: Sendable, Equatable {
             message(0, NetlinkMessage.flagCreate, "create table \(table)", tableOnly),
             message(2, 0, "delete table \(table)") { $0.attribute(1, text: table) },
             message(0, NetlinkMessage.flagCreate, "create table \(table)", tableOnly),
-            message(3, NetlinkMessage.flagCreate, "create chain lo") { writer in
+            message(3, NetlinkMessage.flagCreate, "create chain \(chain)") { writer in
                 writer.attribute(1, text: table)
-                writer.attribute(3, text: Self.chain)
+                writer.attribute(3, text: chain)
                 writer.nested(4) { hook in
                     hook.attribute(1, big: UInt32(0))  // NF_NETDEV_INGRESS
                     hook.attribute(2, big: Int32(0))
@@ -63,9 +72,9 @@ public struct LoopbackPortRewrite: Sendable, Equatable {
     private func rule(_ proto: UInt8, address at: UInt32, port: UInt32, from: UInt16, to: UInt16, checksum: UInt32)
         -> NetlinkMessage
     {
-        message(6, NetlinkMessage.flagCreate | NetlinkMessage.flagAppend, "append to chain lo") { writer in
+        message(6, NetlinkMessage.flagCreate | NetlinkMessage.flagAppend, "append to chain \(chain)") { writer in
             writer.attribute(1, text: table)
-            writer.attribute(2, text: Self.chain)
+            writer.attribute(2, text: chain)
             writer.nested(4) { list in
                 // meta protocol ip; ip saddr or daddr; meta l4proto; th sport or dport
                 Self.meta(&list, key: 1)

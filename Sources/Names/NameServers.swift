@@ -7,6 +7,8 @@ public struct NameServer: Sendable, Hashable, CustomStringConvertible {
     /// The link of a link-local IPv6 address.
     public var scope: UInt32 = 0
     public var port: UInt16 = 53
+    /// Whose loopback it is on; nil is the host's.
+    var sandbox: ObjectID?
 
     public init(_ address: IPAddress, scope: UInt32 = 0, port: UInt16 = 53) {
         self.address = address

@@ -64,18 +64,26 @@ extension NamesLoop {
             else { throw Fault(.invalid, "a sandbox's sockets are one for datagrams and one that listens") }
             let port = SandboxPort(
                 sandbox.id, datagrams: datagrams, listener: listener, tokens: (newToken(), newToken()), limits: limits)
-            try epoll.add(port.datagrams.raw, .input, token: port.datagramToken)
-            do { try epoll.add(port.listener.raw, .input, token: port.listenerToken) } catch {
-                epoll.remove(port.datagrams.raw)
+            for server in sandbox.innerServers {
+                guard let datagrams = descriptors.next(), let stream = descriptors.next() else { break }
+                port.inner[server] = InnerServer(server, datagrams: datagrams, stream: stream, token: newToken())
+            }
+            do {
+                try epoll.add(port.datagrams.raw, .input, token: port.datagramToken)
+                try epoll.add(port.listener.raw, .input, token: port.listenerToken)
+                for server in port.inner.values { try epoll.add(server.datagrams.raw, .input, token: server.token) }
+            } catch {
+                forget(port)
                 throw error
             }
             if let old = ports[sandbox.id] { close(old) }
             ports[sandbox.id] = port
             sources[port.datagramToken] = .datagrams(port)
             sources[port.listenerToken] = .listener(port)
+            for server in port.inner.values { sources[server.token] = .inner(server) }
         }
         table.put(sandbox)
-        let servers = sandbox.servers.compactMap { NameServer($0) }
+        let servers = sandbox.nameServers
         customServers[sandbox.id] = servers.isEmpty ? nil : servers
     }
 
@@ -88,11 +96,15 @@ extension NamesLoop {
     /// With everything that is under way for it.
     private func close(_ port: SandboxPort) {
         port.isClosed = true
-        epoll.remove(port.datagrams.raw)
-        epoll.remove(port.listener.raw)
-        sources[port.datagramToken] = nil
-        sources[port.listenerToken] = nil
+        forget(port)
         for client in Array(clients.values) where client.port === port { close(client) }
         for query in Array(pending.values) where query.path.port === port { drop(query) }
+    }
+
+    /// The engine holds the same sockets, so that closing ours does not take them out of the set.
+    private func forget(_ port: SandboxPort) {
+        let inner = port.inner.values
+        for raw in [port.datagrams.raw, port.listener.raw] + inner.map({ $0.datagrams.raw }) { epoll.remove(raw) }
+        for token in [port.datagramToken, port.listenerToken] + inner.map({ $0.token }) { sources[token] = nil }
     }
 }

@@ -5,7 +5,7 @@ extension NamesLoop {
     /// Passes a query on to the sandbox's servers.
     func forward(_ bytes: [UInt8], _ message: DNSMessage, _ path: ReplyPath) {
         _ = host.refresh(now: now)
-        let configured = customServers[path.port.id] ?? host.servers
+        let configured = servers(of: path.port.id)
         let exchange = Exchange(
             bytes, message, servers: book.order(configured, now: now), isStream: path.isStream, now: now)
         let query = PendingQuery(key: newToken(), path: path, exchange: exchange)
@@ -13,6 +13,13 @@ extension NamesLoop {
         path.port.pending += 1
         counters.forwarded += 1
         perform(query.exchange.begin(id: random.word(), now: now), query)
+    }
+
+    /// Whom a sandbox asks what its networks do not know. Where it has no way out, nobody outside: servers in itself alone.
+    func servers(of id: ObjectID) -> [NameServer] {
+        let hasWayOut = table.record(of: id)?.forwards == true
+        guard let custom = customServers[id] else { return hasWayOut ? host.servers : [] }
+        return hasWayOut ? custom : custom.filter { $0.sandbox != nil }
     }
 
     /// Does what the exchange says, and again, as long as attempts fail at once.
@@ -39,6 +46,8 @@ extension NamesLoop {
     private func open(_ number: Int, _ query: PendingQuery) -> Bool {
         let attempt = query.exchange.attempts[number]
         let server = attempt.server
+        // What a container calls loopback is never the host's
+        if server.sandbox != nil { return openInside(attempt, number, query) }
         let token = newToken()
         guard sources.count < capacity else { return false }
         do {
@@ -64,7 +73,7 @@ extension NamesLoop {
         }
     }
 
-    private func keep(_ socket: UpstreamSocket) {
+    func keep(_ socket: UpstreamSocket) {
         socket.query.sockets.append(socket)
         sources[socket.token] = .upstream(socket)
     }
@@ -75,11 +84,14 @@ extension NamesLoop {
         query.path.port.pending -= 1
         for socket in query.sockets { close(socket) }
         query.sockets = []
+        for (server, id) in query.innerAttempts { server.waiting[id] = nil }
+        query.innerAttempts = []
     }
 
     private func close(_ socket: UpstreamSocket) {
         guard sources.removeValue(forKey: socket.token) != nil else { return }
         epoll.remove(socket.socket.raw)
+        socket.lender?.takeBackStream()
     }
 
     func serve(_ socket: UpstreamSocket, _ events: Epoll.Events) {

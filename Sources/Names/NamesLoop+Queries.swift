@@ -45,7 +45,7 @@ extension NamesLoop {
         case .known(let records): say(.noError, records)
         case .noSuchName: say(.noSuchName)
         case .foreign:
-            guard table.record(of: path.port.id)?.forwards == true else {
+            guard !servers(of: path.port.id).isEmpty else {
                 return say(question.name.isSingleLabel ? .noSuchName : .serverFailure)
             }
             guard path.port.pending < limits.pendingPerSandbox, pending.count < limits.pending else {

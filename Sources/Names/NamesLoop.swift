@@ -11,6 +11,7 @@ public final class NamesLoop {
         case listener(SandboxPort)
         case client(StreamClient)
         case upstream(UpstreamSocket)
+        case inner(InnerServer)
     }
 
     let epoll: Epoll
@@ -125,6 +126,7 @@ public final class NamesLoop {
         case .listener(let port): acceptClient(port)
         case .client(let client): serve(client, events)
         case .upstream(let socket): serve(socket, events)
+        case .inner(let server): serve(server)
         case .control, .engine, nil: return
         }
     }

@@ -4,8 +4,9 @@ import Model
 /// What an engine asks of the process that holds the names. One packet each way; sockets ride along.
 public struct NamesRequest: Sendable, Equatable {
     public enum Action: Sendable, Equatable {
-        /// Enters or replaces a sandbox. With descriptors (a UDP socket, then a listening TCP socket) these are served from now
-        /// on; without, those that it has.
+        /// Enters or replaces a sandbox. With descriptors (a UDP socket, then a listening TCP socket, then for each of its
+        /// `innerServers` one for UDP and one for TCP that lead nowhere yet) these are used from now on; without, those that it
+        /// has.
         case put(NamesSandbox)
         /// Forgets a sandbox and closes its sockets. Unknown ones are fine.
         case remove(ObjectID)
@@ -26,7 +27,7 @@ public struct NamesRequest: Sendable, Equatable {
 }
 
 public struct NamesAnswer: Sendable, Equatable {
-    public static let currentVersion = 1
+    public static let currentVersion = 2
 
     /// Of this protocol.
     public var version = NamesAnswer.currentVersion

@@ -14,6 +14,8 @@ final class SandboxPort {
     /// Nobody looks at its datagrams until then: it has used up its budget.
     var pausedUntil: Int64?
     var isClosed = false
+    /// Name servers in the sandbox itself.
+    var inner: [NameServer: InnerServer] = [:]
 
     init(
         _ id: ObjectID, datagrams: consuming Descriptor, listener: consuming Descriptor, tokens: (UInt64, UInt64),
@@ -104,6 +106,8 @@ final class PendingQuery {
     let path: ReplyPath
     var exchange: Exchange
     var sockets: [UpstreamSocket] = []
+    /// Attempts that go over a socket which others use too.
+    var innerAttempts: [(server: InnerServer, id: UInt16)] = []
 
     init(key: UInt64, path: ReplyPath, exchange: Exchange) {
         self.key = key
@@ -121,6 +125,8 @@ final class UpstreamSocket {
     var frames = StreamFrames()
     let isStream: Bool
     var isConnected = false
+    /// Whose socket it is; it is given back.
+    var lender: InnerServer?
 
     init(_ socket: consuming Descriptor, token: UInt64, attempt: Int, query: PendingQuery, isStream: Bool) {
         self.socket = socket

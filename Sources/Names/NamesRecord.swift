@@ -79,6 +79,26 @@ public struct NamesSandbox: Sendable, Hashable {
     public var forwards = true
 
     public init(id: ObjectID) { self.id = id }
+
+    /// Where a sandbox's names are answered.
+    public static let address = IPv4Address(number: 0x7F00_000B)
+
+    /// The name servers that `servers` names, in order. The resolver itself is none: it would ask itself for ever.
+    var nameServers: [NameServer] {
+        servers.compactMap { text in
+            guard var server = NameServer(text), server.address != .v4(Self.address) else { return nil }
+            if server.address.isLoopback { server.sandbox = id }
+            return server
+        }
+    }
+
+    /// Those of them that are in the sandbox itself (`--dns 127.0.0.1`). They are asked over sockets of the sandbox's own, two
+    /// for each: for datagrams and for a stream, so no more than these.
+    public var innerServers: [NameServer] {
+        var found: [NameServer] = []
+        for server in nameServers where server.sandbox != nil && !found.contains(server) { found.append(server) }
+        return Array(found.prefix(3))
+    }
 }
 
 extension NamesAddress: JSONReadable, JSONWritable {

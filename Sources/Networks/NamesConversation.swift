@@ -12,8 +12,11 @@ final class NamesConversation {
     /// What the process holds beyond our wishes is removed once these are complete.
     private var isComplete = false
     private var retryTime: Int64?
+    /// When the process that is there now was found or started.
     private var lastStart: Int64 = 0
     private var quickDeaths = 0
+    /// Of the process, where this engine has started it.
+    private var pidfd: SharedDescriptor?
 
     /// So long the process may take for an answer.
     private static let patience: CInt = 3_000
@@ -62,6 +65,8 @@ final class NamesConversation {
             let isIdle = isComplete && link.content.withLock { $0.wanted.isEmpty }
             if process || isIdle, connection != nil || connectToLiving() { _ = try? ask(.end) }
             connection = nil
+            // With our copies of the sockets
+            link.content.withLock { $0.wanted = [:] }
             continuation.resume()
             return false
         }
@@ -92,15 +97,22 @@ final class NamesConversation {
         retryTime = nil
         served = []
         guard !link.content.withLock({ $0.wanted.isEmpty }) else { return }
-        do {
-            try connect()
-            try replay(from: nil)
-        } catch {
-            connection = nil
-            link.warn("the containers' names are not answered at the moment: \(Fault(error))")
-            retryTime = Clock.monotonic + 1_000_000_000
+        for attempt in 1...Self.revivals {
+            do {
+                try connect()
+                return try replay(from: nil)
+            } catch {
+                // One that died again while it was told everything is followed by the next at once
+                if error is KernelFault, connection == nil, attempt < Self.revivals { continue }
+                connection = nil
+                link.warn("the containers' names are not answered at the moment: \(Fault(error))")
+                retryTime = Clock.monotonic + 1_000_000_000
+                return
+            }
         }
     }
+
+    private static let revivals = 4
 
     /// Tells the process everything. A sandbox that has gone meanwhile does not stand in the way of the others; `id`'s faults
     /// are the caller's.
@@ -119,21 +131,32 @@ final class NamesConversation {
     }
 
     private func send(_ entry: NamesLink.Entry) throws {
-        var sockets = entry.sockets
-        if sockets == nil, !served.contains(entry.record.id) {
-            do {
-                let namespace = try entry.door()
-                sockets = try NamesSockets.open(in: namespace.raw)
-            } catch {
-                throw Fault(.system, "cannot make the sockets for a container's names", cause: error)
-            }
+        let id = entry.record.id
+        if served.contains(id) {
+            _ = try ask(.put(entry.record))
+            return
         }
-        if let obstacle = sockets?.obstacle {
+        let sockets = try sockets(of: entry)
+        _ = try ask(.put(entry.record), sockets.descriptors)
+        served.insert(id)
+        link.content.withLock { $0.wanted[id]?.sockets = sockets }
+    }
+
+    private func sockets(of entry: NamesLink.Entry) throws -> NamesSockets {
+        let servers = entry.record.innerServers
+        if let made = entry.sockets, made.inner.count == 2 * servers.count { return made }
+        let sockets: NamesSockets
+        do {
+            let namespace = try entry.door()
+            sockets = try NamesSockets.open(
+                in: namespace.raw, made: entry.sockets, servers: servers, isRenewal: entry.isRestored)
+        } catch {
+            throw Fault(.system, "cannot make the sockets for a container's names", cause: error)
+        }
+        if entry.sockets == nil, let obstacle = sockets.obstacle {
             link.warn("programs in containers on networks of users cannot have port 53 of all addresses: \(obstacle)")
         }
-        _ = try ask(.put(entry.record), sockets.map { [$0.datagrams.raw, $0.listener.raw] } ?? [])
-        served.insert(entry.record.id)
-        link.content.withLock { $0.wanted[entry.record.id]?.sockets = nil }
+        return sockets
     }
 
     /// One question, one answer. After a KernelFault the connection is gone.
@@ -155,6 +178,8 @@ final class NamesConversation {
         } catch let fault as KernelFault {
             connection = nil
             served = []
+            // One that does not answer would go on taking what is asked on the same sockets
+            if fault.call == "poll", let pidfd { try? Processes.signal(pidfd: pidfd.raw, Signals.kill) }
             throw fault
         }
     }
@@ -185,10 +210,10 @@ extension NamesConversation {
 
     private func connect() throws {
         if connection != nil || connectToLiving() { return }
-        // A process that dies at once is not started a thousand times a second
-        quickDeaths = Clock.monotonic - lastStart < 2_000_000_000 ? min(quickDeaths + 1, 5) : 0
-        if quickDeaths > 1 { NetClock.sleep(milliseconds: 50 << quickDeaths) }
-        lastStart = Clock.monotonic
+        // One that dies as soon as it runs is not started a thousand times a second: a query may be what kills it
+        quickDeaths = Clock.monotonic - lastStart < Self.quickDeath ? min(quickDeaths + 1, 7) : 0
+        if quickDeaths > 2 { NetClock.sleep(milliseconds: 10 << quickDeaths) }
+        defer { lastStart = Clock.monotonic }
         do { try start() } catch {
             throw Fault(.system, "cannot start the process that answers the containers' names", cause: error)
         }
@@ -197,6 +222,9 @@ extension NamesConversation {
                 .system, "the process that answers the containers' names does not answer: see \(link.settings.log)")
         }
     }
+
+    /// A process that lives longer has died of something else than its start.
+    private static let quickDeath: Int64 = 200_000_000
 
     private func start() throws {
         let settings = link.settings
@@ -210,6 +238,7 @@ extension NamesConversation {
             SpawnRequest(
                 path: settings.program, arguments: arguments, environment: [],
                 descriptors: [null.raw, null.raw, log.raw, listener.raw]))
+        pidfd = try? SharedDescriptor(Processes.open(pid))
         link.reap(pid)
         // Ours is closed here: when the process dies, nobody listens
     }

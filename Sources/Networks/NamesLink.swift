@@ -36,8 +36,11 @@ public final class NamesLink: Sendable {
     struct Entry: Sendable {
         var record: NamesSandbox
         var door: Door
-        /// Made beforehand, until the process has them.
+        /// Kept, so that a process that follows a dead one answers on the same sockets: what was asked meanwhile waits in them.
+        /// Nil of a sandbox that an earlier engine has entered.
         var sockets: NamesSockets?
+        /// An earlier engine has made sockets and rules.
+        var isRestored = false
     }
 
     enum Job: Sendable {
@@ -110,7 +113,7 @@ public final class NamesLink: Sendable {
     public func restore(_ living: [(record: NamesSandbox, door: Door)]) async throws {
         try await post { content, continuation in
             for (record, door) in living where content.wanted[record.id] == nil {
-                content.wanted[record.id] = Entry(record: record, door: door)
+                content.wanted[record.id] = Entry(record: record, door: door, isRestored: true)
             }
             return .reconcile(continuation)
         }

@@ -32,7 +32,12 @@ private final class Running: Sendable {
         record.forwards = forwards
         let own = NamesAddress(.v4(IPv4Address(number: 0x0A01_0002)), prefix: 24)
         record.endpoints = [NamesEndpoint(network: "n", networkName: "net", addresses: [own], names: ["web"])]
-        _ = try ask(.put(record), [datagrams.raw, stream.raw])
+        // The servers of these tests are on loopback, and so in the sandbox itself
+        let inner = try record.innerServers.flatMap { server in
+            try [false, true].map { SharedDescriptor(try DatagramSocket.unconnected(server.address, isStream: $0)) }
+        }
+        _ = try ask(.put(record), [datagrams.raw, stream.raw] + inner.map(\.raw))
+        withExtendedLifetime(inner) {}
     }
 
     @discardableResult

@@ -45,7 +45,7 @@ final class NamesScene: Sendable {
     /// Another engine's end, as after a restart of skiffd.
     func secondLink() throws -> NamesLink {
         let settings = Self.settings(folder, folder + "/resolv.conf")
-        return try host.run { try Self.link(settings, SharedList<CInt>(), SharedList<String>()) }
+        return try host.run { [children] in try Self.link(settings, children, SharedList<String>()) }
     }
 
     /// The process that holds the names.
