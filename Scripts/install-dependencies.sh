@@ -3,7 +3,7 @@
 set -euo pipefail
 declare -A groups=(
   [build]="libc6-dev libsqlite3-dev libzstd-dev liblzma-dev libbz2-dev liblz4-dev zlib1g-dev libdeflate-dev libssl-dev libcrypt-dev binutils git"
-  [test]="busybox-static iproute2 util-linux procps curl btrfs-progs python3 zstd xz-utils bzip2 lz4 attr acl umoci skopeo socat nftables ufw firewalld dbus apache2-utils openssl nmap iptables bind9-dnsutils containernetworking-plugins"
+  [test]="busybox-static iproute2 util-linux procps curl btrfs-progs python3 zstd xz-utils bzip2 lz4 attr acl umoci skopeo socat nftables ufw firewalld dbus apache2-utils openssl nmap iptables bind9-dnsutils containernetworking-plugins musl-tools"
   [demo]="mmdebstrap debian-archive-keyring curl iproute2"
   [bench]="mmdebstrap debian-archive-keyring busybox-static curl python3 iproute2 util-linux iperf3 wrk nginx-light"
   [compat]="curl busybox-static iproute2 util-linux python3 docker-compose"

@@ -12,7 +12,7 @@ work=$(mktemp -d "${TMPDIR:-/dev/shm}/guest.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 root=$work/root
-packages=systemd-sysv,dbus,dbus-user-session,libpam-systemd,udev,kmod,iproute2,apparmor,procps,ca-certificates,curl,systemd-container,uidmap,python3,busybox-static,attr,acl,xz-utils,bzip2,lz4,libcap2-bin,iptables,zstd,btrfs-progs,apache2-utils,skopeo,umoci,openssl,socat,e2fsprogs,bind9-dnsutils${EXTRA:+,$EXTRA}
+packages=systemd-sysv,dbus,dbus-user-session,libpam-systemd,udev,kmod,iproute2,apparmor,procps,ca-certificates,curl,systemd-container,uidmap,python3,busybox-static,attr,acl,xz-utils,bzip2,lz4,libcap2-bin,iptables,zstd,btrfs-progs,apache2-utils,skopeo,umoci,openssl,socat,e2fsprogs,bind9-dnsutils,systemd-resolved${EXTRA:+,$EXTRA}
 mmdebstrap --quiet --mode=root --format=directory --variant=minbase --include="$packages" \
   --aptopt='Apt::Install-Recommends "false"' --aptopt='Acquire::Languages "none"' --dpkgopt=force-unsafe-io \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -66,6 +66,9 @@ echo u:100000:65536 | tee "$root/etc/subuid" >"$root/etc/subgid"
 mkdir -p "$units/user@.service.d" "$root/var/lib/systemd/linger"
 printf '[Service]\nDelegate=cpu cpuset io memory pids\n' >"$units/user@.service.d/delegate.conf"
 touch "$root/var/lib/systemd/linger/u"
+# there for tests that start it; until then nobody's resolv.conf
+chroot "$root" systemctl disable --quiet systemd-resolved.service 2>/dev/null || :
+rm -f "$root/etc/resolv.conf"; : >"$root/etc/resolv.conf"
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/tmp/*
 rm -f "$dir/disk.raw"
 truncate -s "${SIZE:-8G}" "$dir/disk.raw"

@@ -47,6 +47,10 @@ public struct EndpointRecord: Sendable, Hashable {
     public var gatewayPriority = 0
     /// `net.ipv4.conf.IFNAME.log_martians=1`, as given.
     public var sysctls: [String] = []
+    /// Whom a CNI plugin chain says to ask for names.
+    public var resolver: EndpointResolver?
+    /// A CNI plugin chain publishes the sandbox's ports, and not the engine.
+    public var isPublishedByChain = false
 
     public init(id: ObjectID, network: ObjectID, networkName: String) {
         self.id = id
@@ -56,6 +60,19 @@ public struct EndpointRecord: Sendable, Hashable {
 
     public var addresses: [IPAddress] {
         [ipv4.map { .v4($0.address) }, ipv6.map { .v6($0.address) }].compactMap { $0 }
+    }
+}
+
+/// Name servers, search list and options that come with a network, in the words of resolv.conf(5).
+public struct EndpointResolver: Sendable, Hashable {
+    public var servers: [String]
+    public var search: [String]
+    public var options: [String]
+
+    public init(servers: [String] = [], search: [String] = [], options: [String] = []) {
+        self.servers = servers
+        self.search = search
+        self.options = options
     }
 }
 
@@ -159,6 +176,8 @@ extension EndpointRecord: JSONReadable, JSONWritable {
             case "dnsNames": content.dnsNames = try reader.value()
             case "gatewayPriority": content.gatewayPriority = try reader.value()
             case "sysctls": content.sysctls = try reader.value()
+            case "resolver": content.resolver = try reader.value()
+            case "publishedByChain": content.isPublishedByChain = try reader.value()
             default: try reader.skip()
             }
         }
@@ -181,6 +200,30 @@ extension EndpointRecord: JSONReadable, JSONWritable {
             writer.member("dnsNames", dnsNames)
             if gatewayPriority != 0 { writer.member("gatewayPriority", gatewayPriority) }
             if !sysctls.isEmpty { writer.member("sysctls", sysctls) }
+            writer.member("resolver", ifPresent: resolver)
+            writer.member("publishedByChain", ifTrue: isPublishedByChain)
+        }
+    }
+}
+
+extension EndpointResolver: JSONReadable, JSONWritable {
+    public init(from reader: inout JSONReader) throws {
+        self.init()
+        try reader.object { key, reader in
+            switch key {
+            case "servers": servers = try reader.value()
+            case "search": search = try reader.value()
+            case "options": options = try reader.value()
+            default: try reader.skip()
+            }
+        }
+    }
+
+    public func write(to writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("servers", servers)
+            writer.member("search", search)
+            writer.member("options", options)
         }
     }
 }

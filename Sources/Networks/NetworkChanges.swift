@@ -62,8 +62,14 @@ extension SandboxService {
         guard let driver = record.driver.driver else { return }
         try? await kernel.change { Firewall.Change(removeNetworks: [record.id]) }
         watchman?.release(record.id)
+        if sharesParent(record) { return }
         let rest = try? await kernel.perform { try driver.lower(record, HostLinks($0)) }
         if let link = rest ?? nil { reaper.delete(link) }
+    }
+
+    /// Another network hangs on the same link of the host, so that this one has nothing of its own there.
+    private func sharesParent(_ record: NetworkRecord) -> Bool {
+        record.parent.map { parent in networks.all.contains { $0.id != record.id && $0.parent == parent } } ?? false
     }
 
     /// Success means: name, addresses and links are free again.
@@ -78,11 +84,13 @@ extension SandboxService {
         do {
             if let driver = record.driver.driver {
                 try await kernel.change { Firewall.Change(removeNetworks: [id]) }
-                let rest = try await named("cannot remove network \(record.name)") { [kernel] in
-                    try await kernel.perform { try driver.lower(record, HostLinks($0)) }
+                if !sharesParent(record) {
+                    let rest = try await named("cannot remove network \(record.name)") { [kernel] in
+                        try await kernel.perform { try driver.lower(record, HostLinks($0)) }
+                    }
+                    if let rest { reaper.delete(rest) }
                 }
                 watchman?.release(id)
-                if let rest { reaper.delete(rest) }
             }
             NetworkStep.removeLowered.reach()
             try store.delete(network: id)
@@ -113,10 +121,6 @@ extension SandboxService {
         guard let before = record(of: sandbox) else {
             throw Fault(.notFound, "sandbox \(sandbox) not found", subject: sandbox.text)
         }
-        if case .cni? = networks[request.network]?.driver {
-            throw Fault(
-                .unsupported, "a container is connected to CNI networks when it starts, not later", subject: sandbox.text)
-        }
         let stand = try networks.enter(request.network)
         do {
             if before.endpoint(on: request.network) != nil {
@@ -132,6 +136,7 @@ extension SandboxService {
                 var after = before
                 after.endpoints.removeAll { networks[$0.network]?.driver == .null }
                 after.endpoints.append(endpoint)
+                if let chain = endpoint.chain { return try await connect(endpoint, chain, namespace, before, after) }
                 let route = SandboxMaker.DefaultRoute(after)
                 let attached = endpoint
                 try await named("cannot connect to network \(stand.record.name)") { [pool] in
@@ -150,6 +155,32 @@ extension SandboxService {
         }
     }
 
+    /// The same, by a plugin chain. Ports that are published stay where they are.
+    private func connect(
+        _ endpoint: EndpointRecord, _ chain: String, _ namespace: CInt, _ before: SandboxRecord, _ planned: SandboxRecord
+    ) async throws -> SandboxRecord {
+        var after = planned
+        let made = try await addByChain(endpoint, chain, to: namespace, of: before.id)
+        after.endpoints.removeAll { $0.id == made.id }
+        after.endpoints.append(made)
+        do {
+            NetworkStep.connectAttached.reach()
+            try await reroute(after, namespace)
+            try await change(before, after)
+        } catch {
+            await removeByChain(chain, interface: made.interface, of: before.id)
+            try? await reroute(before, namespace)
+            throw error
+        }
+        return after
+    }
+
+    func reroute(_ record: SandboxRecord, _ namespace: CInt) async throws {
+        try await named("cannot set the default routes of sandbox \(record.id.short)") { [pool] in
+            try await pool.visit { try $0.reroute(record, in: namespace) }
+        }
+    }
+
     /// Takes a living sandbox out of a network: interface, address and the ports that led there are gone when this returns.
     /// - Throws: `forbidden` when it is not attached (docker's status).
     public func disconnect(_ sandbox: ObjectID, namespace: CInt, from network: ObjectID) async throws -> SandboxRecord {
@@ -158,14 +189,15 @@ extension SandboxService {
                 .forbidden, "container \(sandbox) is not connected to network \(networks[network]?.name ?? network.short)",
                 subject: network.text)
         }
-        if endpoint.chain != nil {
-            throw Fault(.unsupported, "a container leaves CNI networks when it ends, not before", subject: sandbox.text)
-        }
         var after = before
         after.endpoints.removeAll { $0.network == network }
         try await change(before, after)
         do {
             let rest = after
+            if let chain = endpoint.chain {
+                // What a plugin keeps is told, and tried again when the engine starts; the link is gone in any case
+                await removeByChain(chain, interface: endpoint.interface, of: sandbox)
+            }
             try await named("cannot disconnect from network \(endpoint.networkName)") { [pool] in
                 try await pool.visit { try $0.detach(endpoint, from: namespace, rest: rest) }
             }

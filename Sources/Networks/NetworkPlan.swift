@@ -167,15 +167,50 @@ package struct NetworkPlan {
         }
         guard Self.isLinkName(name) else { throw Fault(.invalid, "invalid parent interface \"\(name)\"", subject: name) }
         if name == "lo" { throw Fault(.invalid, "loopback interface is not a valid parent link", subject: name) }
-        if let other = existing.first(where: { $0.parent == name }) {
-            throw Fault(
-                .forbidden, "network \(other.id.short) is already using parent interface \(name)", subject: name)
+        if parents.contains(name) {
+            // A link that was made for another network stays as long as one of them does
+            return (name, existing.contains { $0.parent == name && $0.ownsParent })
         }
-        if parents.contains(name) { return (name, false) }
         guard let vlan = ParentDriver.vlan(name), parents.contains(vlan.parent) else {
             throw Fault(.invalid, "invalid subinterface vlan name \(name), example formatting is eth0.10", subject: name)
         }
         return (name, true)
+    }
+
+    private static func inUse(_ other: NetworkRecord, _ parent: String) -> Fault {
+        Fault(.forbidden, "network \(other.id.short) is already using parent interface \(parent)", subject: parent)
+    }
+
+    /// A link takes macvlan links or ipvlan links, and passthru takes the whole of it.
+    private func checkNeighbours(_ settings: MacvlanSettings) throws {
+        for other in existing where other.parent == settings.parent {
+            guard case .macvlan(let theirs) = other.driver else { throw Self.inUse(other, settings.parent) }
+            if settings.mode == .passthru {
+                throw Fault(
+                    .forbidden,
+                    "cannot use mode passthru, macvlan network \(other.id.short) is already using parent interface \(settings.parent)",
+                    subject: settings.parent)
+            }
+            if theirs.mode == .passthru {
+                throw Fault(
+                    .forbidden,
+                    "macvlan network \(other.id.short) is already using parent interface \(settings.parent) in mode passthru",
+                    subject: settings.parent)
+            }
+        }
+    }
+
+    /// All ipvlan links of a parent are of one mode: the kernel would change that of the others.
+    private func checkNeighbours(_ settings: IpvlanSettings) throws {
+        for other in existing where other.parent == settings.parent {
+            guard case .ipvlan(let theirs) = other.driver else { throw Self.inUse(other, settings.parent) }
+            guard theirs.mode == settings.mode, theirs.flag == settings.flag else {
+                throw Fault(
+                    .forbidden,
+                    "network \(other.id.short) is already using parent interface \(settings.parent) in mode \(theirs.mode.rawValue), "
+                        + "\(theirs.flag.rawValue): a second network there needs the same", subject: settings.parent)
+            }
+        }
     }
 
     private func macvlan(_ id: ObjectID) throws -> MacvlanSettings {
@@ -189,6 +224,7 @@ package struct NetworkPlan {
             }
             settings.mode = mode
         }
+        try checkNeighbours(settings)
         return settings
     }
 
@@ -208,6 +244,7 @@ package struct NetworkPlan {
             }
             settings.flag = flag
         }
+        try checkNeighbours(settings)
         return settings
     }
 
@@ -309,6 +346,15 @@ package struct NetworkPlan {
 }
 
 extension NetworkRecord {
+    /// The parent goes with the last network on it.
+    package var ownsParent: Bool {
+        switch driver {
+        case .macvlan(let settings): settings.ownsParent
+        case .ipvlan(let settings): settings.ownsParent
+        default: false
+        }
+    }
+
     /// The host's link that sandboxes hang on; nil for bridges.
     package var parent: String? {
         switch driver {

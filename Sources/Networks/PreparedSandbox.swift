@@ -150,7 +150,18 @@ final class SandboxMaker {
         let route = DefaultRoute(record)
         for endpoint in [record.gatewayIPv4, record.gatewayIPv6].compactMap({ $0 }) {
             guard let index = inner.index(ofLink: endpoint.interface) else { continue }
-            try inner.transact(Self.defaultRoutes(endpoint, index, route))
+            let messages = Self.defaultRoutes(endpoint, index, route)
+            do { try inner.transact(messages) } catch let fault as KernelFault where fault.isAlreadyThere {
+                // A CNI plugin has put another one before it
+                for isIPv6 in [false, true] where (isIPv6 ? route.ipv6 : route.ipv4) == endpoint.id {
+                    for _ in 0..<8 {
+                        guard (try inner.results([RouteRequest.removeDefaultRoute(isIPv6: isIPv6)]).first ?? nil) == nil else {
+                            break
+                        }
+                    }
+                }
+                try inner.transact(messages)
+            }
         }
     }
 

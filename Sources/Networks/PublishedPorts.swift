@@ -1,8 +1,9 @@
 import Model
 
 extension SandboxRecord {
-    /// Each binding leads to the endpoint with the default route of its family.
+    /// Those that the engine publishes, and no plugin chain. Each binding leads to the endpoint with the default route of its family.
     var publishedPorts: [PublishedPort] {
+        if endpoints.contains(where: \.isPublishedByChain) { return [] }
         let (four, six) = (gatewayIPv4 ?? endpoints.first { $0.ipv4 != nil }, gatewayIPv6 ?? endpoints.first { $0.ipv6 != nil })
         return bindings.compactMap { binding in
             if binding.hostAddress.v4 != nil {

@@ -13,6 +13,16 @@ public struct ResolverOptions: Sendable, Hashable {
     public var extraHosts: [String] = []
 
     public init() {}
+
+    /// With what the networks say (CNI) where the user says nothing.
+    public func completed(by sandbox: SandboxRecord?) -> ResolverOptions {
+        guard let resolver = sandbox?.endpoints.compactMap(\.resolver).first else { return self }
+        var options = self
+        if servers.isEmpty { options.servers = resolver.servers }
+        if search.isEmpty { options.search = resolver.search }
+        if self.options.isEmpty { options.options = resolver.options }
+        return options
+    }
 }
 
 /// Contents of the three files that an engine binds into a container. Pure functions, but for `hostNameServers`.
@@ -49,6 +59,13 @@ public enum ResolverFiles {
                 let link = linked.first(where: { line[line.index(after: tab)...] == $0.names })
             else { return String(line) }
             return "\(link.address)\t\(link.names)"
+        }.joined(separator: "\n")
+    }
+
+    /// An /etc/hosts without the line of a linked container that has these names there.
+    public static func unlinked(_ text: String, names: String) -> String {
+        text.split(separator: "\n", omittingEmptySubsequences: false).filter { line in
+            line.firstIndex(of: "\t").map { line[line.index(after: $0)...] != names } ?? true
         }.joined(separator: "\n")
     }
 

@@ -24,6 +24,7 @@ public final class SandboxService: Sendable {
     let warn: @Sendable (String) -> Void
     let reaper: LinkReaper
     let ledger: ChainLedger
+    let chains: ChainRunner
     /// Nil where the kernel has no nf_tables for bridges.
     let watchman: BridgeGuard?
     let detour: BridgeDetour
@@ -41,6 +42,7 @@ public final class SandboxService: Sendable {
         self.configuration = configuration
         self.store = store
         ledger = ChainLedger(store)
+        chains = try ChainRunner()
         self.warn = warn
         detour = BridgeDetour(warn: warn)
         let directory = networks
@@ -170,7 +172,7 @@ public final class SandboxService: Sendable {
         try await restore(records.map(\.record))
         if isComplete {
             await sweep(found)
-            await sweepChains()
+            sweepChains()
         }
         pool.fill()
         return changed
@@ -213,8 +215,12 @@ public final class SandboxService: Sendable {
         var draft = SandboxDraft()
         do {
             let sandbox = try await assemble(request, &draft)
-            let record = SandboxRecord(id: request.id, acquisition: .random(), endpoints: draft.record)
-            return try await publish(request, record, sandbox)
+            var record = SandboxRecord(id: request.id, acquisition: .random(), endpoints: draft.record)
+            guard let ports = draft.chainPorts else { return try await publish(request, record, sandbox) }
+            record.bindings = ports.bindings
+            let stale = registry.value.withLock { [record] in $0.takeOver(record) }
+            if !stale.isEmpty { try? await kernel.change { Firewall.Change(remove: stale) } }
+            return try lease(record, sandbox, ports.release())
         } catch {
             for (endpoint, stand) in draft.endpoints {
                 stand.free(endpoint)
@@ -233,6 +239,8 @@ public final class SandboxService: Sendable {
         var endpoints: [(EndpointRecord, NetworkStand)] = []
         /// Endpoints that a plugin chain has made.
         var chained: Set<ObjectID> = []
+        /// Host ports that a chain publishes.
+        var chainPorts: HostPorts?
         /// Of the network without links.
         var bare: EndpointRecord?
 
@@ -279,9 +287,16 @@ public final class SandboxService: Sendable {
         }
         for index in draft.endpoints.indices {
             guard let chain = draft.endpoints[index].0.chain else { continue }
+            if index == 0 { draft.chainPorts = try await holdPorts(request, for: chain) }
             draft.endpoints[index].0 = try await addByChain(
-                draft.endpoints[index].0, chain, to: base.namespace.raw, of: request.id)
+                draft.endpoints[index].0, chain, ports: index == 0 ? draft.chainPorts?.bindings ?? [] : [],
+                to: base.namespace.raw, of: request.id)
             draft.chained.insert(draft.endpoints[index].0.id)
+        }
+        // Plugins make default routes as they like
+        if !draft.chained.isEmpty, draft.endpoints.count > 1 {
+            try await reroute(
+                SandboxRecord(id: request.id, acquisition: request.id, endpoints: draft.record), base.namespace.raw)
         }
         return base
     }
@@ -324,10 +339,15 @@ public final class SandboxService: Sendable {
             return try lease(record, sandbox, ports.release())
         } catch {
             registry.value.withLock { _ = $0.remove(record.id) }
-            throw Fault(error).prefixed(
-                "failed to set up container networking: driver failed programming external connectivity on endpoint "
-                    + "\(request.name) (\(endpoint.id))")
+            throw Self.unpublished(error, request.name, endpoint.id)
         }
+    }
+
+    /// In dockerd's words.
+    static func unpublished(_ error: any Error, _ name: String, _ endpoint: ObjectID?) -> Fault {
+        Fault(error).prefixed(
+            "failed to set up container networking: driver failed programming external connectivity on endpoint "
+                + name + (endpoint.map { " (\($0))" } ?? ""))
     }
 
     private func lease(_ record: SandboxRecord, _ sandbox: PreparedSandbox, _ reserved: [CInt]) throws -> SandboxLease {
@@ -338,7 +358,12 @@ public final class SandboxService: Sendable {
     /// Unpublishes the ports and frees the address. The namespace dies when its last process and descriptor are gone.
     /// Unknown ids are fine: release may be repeated.
     public func release(_ id: ObjectID) async {
-        if let record = registry.value.withLock({ $0.remove(id) }) { await forget(record) }
+        let record = registry.value.withLock { registry in
+            let record = registry.remove(id)
+            if let record { ledger.ending(record.chainPlaces) }
+            return record
+        }
+        if let record { await forget(record) }
     }
 
     /// Releases this one acquisition: if the id has acquired another sandbox meanwhile, nothing happens.
@@ -346,6 +371,7 @@ public final class SandboxService: Sendable {
         let isLast = registry.value.withLock { registry in
             guard registry.sandboxes[record.id]?.acquisition == record.acquisition else { return false }
             registry.remove(record.id)
+            ledger.ending(record.chainPlaces)
             return true
         }
         if isLast { await forget(record) }
@@ -360,6 +386,7 @@ public final class SandboxService: Sendable {
         for endpoint in record.endpoints {
             if let chain = endpoint.chain { await removeByChain(chain, interface: endpoint.interface, of: record.id) }
         }
+        ledger.ended(record.chainPlaces)
         for endpoint in record.endpoints {
             guard let stand = networks.stand(endpoint.network) else { continue }
             stand.free(endpoint)

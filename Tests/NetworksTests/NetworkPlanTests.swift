@@ -128,6 +128,29 @@ import Testing
         #expect(alone.ownsParent)
     }
 
+    @Test func severalNetworksShareAParentWhereTheKernelLetsThem() throws {
+        func on(_ parent: String, _ driver: String, _ options: [String: String], beside: [NetworkRecord]) throws
+            -> NetworkRecord
+        {
+            try plan(beside) { spec in
+                spec.name = driver + "\(beside.count)"
+                spec.driver = driver
+                spec.options = options.merging(["parent": parent]) { first, _ in first }
+            }
+        }
+        let first = try on("eth0.30", "macvlan", [:], beside: [])
+        #expect(first.ownsParent)
+        let second = try on("eth0", "macvlan", ["macvlan_mode": "vepa"], beside: [first])
+        #expect(!second.ownsParent)
+        #expect(throws: Fault.self) { try on("eth0", "macvlan", ["macvlan_mode": "passthru"], beside: [second]) }
+        let whole = try on("eth0", "macvlan", ["macvlan_mode": "passthru"], beside: [])
+        #expect(throws: Fault.self) { try on("eth0", "macvlan", [:], beside: [whole]) }
+        #expect(throws: Fault.self) { try on("eth0", "ipvlan", [:], beside: [second]) }
+        let routed = try on("eth0", "ipvlan", ["ipvlan_mode": "l3"], beside: [])
+        #expect(throws: Fault.self) { try on("eth0", "ipvlan", ["ipvlan_mode": "l2"], beside: [routed]) }
+        #expect(try on("eth0", "ipvlan", ["ipvlan_mode": "l3"], beside: [routed]).parent == "eth0")
+    }
+
     @Test func routedNetworksHaveNoGateway() throws {
         let record = try plan { spec in
             spec.driver = "ipvlan"

@@ -13,7 +13,7 @@ extension Router<Route> {
             options.filters = try request.query.filters()
             return .json(try await ready().containers.list(options))
         }
-        get("/containers/{id}/json") { request in
+        get("/containers/{id...}/json") { request in
             .json(
                 try await ready().containers.inspect(
                     request["id"], size: request.query.bool("size"), olderNetworks: request.version < APIVersion(1, 52)))
@@ -36,7 +36,8 @@ extension Router<Route> {
         post("/containers/{id}/update") { request in
             .json(try await ready().containers.update(request["id"], try request.json(), caller: request.caller))
         }
-        delete("/containers/{id}") { request in
+        // A link has a slash in its name
+        delete("/containers/{id...}") { request in
             var options = ContainerRemoveOptions()
             options.force = request.query.bool("force")
             options.volumes = request.query.bool("v")

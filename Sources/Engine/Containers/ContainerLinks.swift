@@ -38,10 +38,10 @@ package struct ContainerLink: Sendable, Hashable {
     }
 
     /// What stands behind the address in /etc/hosts.
-    package var hostsNames: String {
-        var names = [alias, hostname]
-        if name != alias { names.append(name) }
-        return names.joined(separator: " ")
+    package var hostsNames: String { Self.hostsNames(alias: alias, hostname: hostname, name: name) }
+
+    static func hostsNames(alias: String, hostname: String, name: String) -> String {
+        ([alias, hostname] + (name == alias ? [] : [name])).joined(separator: " ")
     }
 
     private struct Port: Hashable {
@@ -102,6 +102,39 @@ package struct ContainerLink: Sendable, Hashable {
     }
 }
 
+extension ContainerSnapshot {
+    /// Its host name, as others that are linked to it have it.
+    fileprivate var linkHostname: String { description.config.hostname.flatMap { $0.isEmpty ? nil : $0 } ?? id.short }
+}
+
+extension Container {
+    /// Forgets a link to another container; where this one runs, it no longer finds the other one by it.
+    func removeLink(_ alias: String) async throws {
+        try await queue.run { try await self.removeLinkNow(alias) }
+    }
+
+    private func removeLinkNow(_ alias: String) async throws {
+        guard !removed else { throw Fault(.notFound, "No such container: \(id)", subject: id.text) }
+        let snapshot = board.snapshot
+        let targets = (snapshot.description.host.links ?? []).map { ContainerLink.parse($0) }.filter { $0.alias == alias }
+        let other = targets.first.flatMap { try? core.registry.resolve($0.target).snapshot }
+        var description = snapshot.description
+        description.host.links?.removeAll { ContainerLink.parse($0).alias == alias }
+        let bytes = description.json
+        try core.database.write { [id] in try $0.setConfig(bytes, ofContainer: id) }
+        board.update { [description] in $0.description = description }
+        guard status.running != nil, let other else { return }
+        let names = ContainerLink.hostsNames(alias: alias, hostname: other.linkHostname, name: other.name)
+        let path = core.layout.container(id) + "/hosts"
+        try await core.pool.run {
+            let text = String(decoding: try readFile(path, limit: 1 << 20), as: UTF8.self)
+            let rest = ResolverFiles.unlinked(text, names: names)
+            // In place: the file is bound into the container
+            if rest != text { try writeFile(path, Array(rest.utf8), permissions: 0o644) }
+        }
+    }
+}
+
 extension EngineCore {
     /// The links of a container that is about to start.
     /// - Throws: docker's words where the other one does not run.
@@ -116,9 +149,8 @@ extension EngineCore {
                     subject: target)
             }
             let config = other.description.config
-            let hostname = config.hostname.flatMap { $0.isEmpty ? nil : $0 } ?? other.id.short
             return ContainerLink(
-                alias: alias, name: other.name, hostname: hostname, address: address,
+                alias: alias, name: other.name, hostname: other.linkHostname, address: address,
                 ports: Array((config.exposedPorts ?? [:]).keys), environment: config.env ?? [], owner: snapshot.name)
         }
     }

@@ -52,9 +52,34 @@ final class ContainerRegistry: Sendable {
 
     var all: [Container] { table.withLock { Array($0.byID.values) } }
 
-    /// By name, id, or an unambiguous beginning of an id: in this order, as docker does.
+    /// By name, id, an unambiguous beginning of an id, or the name of a link (`container/alias`): in this order, as docker does.
     /// - Throws: `notFound` or `invalid` in docker's words.
     func resolve(_ reference: String) throws -> Container {
+        do { return try find(reference) } catch let fault as Fault where fault.kind == .notFound {
+            guard let link = link(reference), let target = try? find(link.target) else { throw fault }
+            return target
+        }
+    }
+
+    /// What `container/alias` names: the container that has the link, and whom it leads to. Nil where there is none.
+    func link(_ reference: String) -> NamedLink? {
+        let name = reference.hasPrefix("/") ? reference.dropFirst() : reference[...]
+        guard let slash = name.lastIndex(of: "/"), let owner = try? find(String(name[..<slash])) else { return nil }
+        let description = owner.snapshot.description
+        guard description.network == .bridge else { return nil }
+        let alias = String(name[name.index(after: slash)...])
+        let links = (description.host.links ?? []).map { ContainerLink.parse($0) }
+        return links.first { $0.alias == alias }.map { NamedLink(owner: owner, alias: alias, target: $0.target) }
+    }
+
+    struct NamedLink {
+        let owner: Container
+        let alias: String
+        /// A container's name or id.
+        let target: String
+    }
+
+    private func find(_ reference: String) throws -> Container {
         guard !reference.isEmpty else {
             throw Fault(.invalid, "invalid container name or ID: value is empty")
         }

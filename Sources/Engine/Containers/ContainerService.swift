@@ -83,9 +83,22 @@ public final class ContainerService: Sendable {
 
     /// Success means that the container is gone for every client and that its name is free. Its files follow in the background.
     public func remove(_ reference: String, _ options: ContainerRemoveOptions, caller: Caller) async throws {
-        if options.link { throw Fault(.unsupported, "links are not supported by this engine", subject: reference) }
         let container = try core.registry.resolve(reference)
+        if options.link { return try await removeLink(reference) }
         try await shielded { try await container.remove(options) }
+    }
+
+    /// Success means that the link is no more; both containers stay, and go on running. In dockerd's words.
+    private func removeLink(_ reference: String) async throws {
+        let name = reference.hasPrefix("/") ? reference : "/" + reference
+        guard name.dropFirst().contains("/") else {
+            throw Fault(.system, "Conflict, cannot remove the default link name of the container", subject: reference)
+        }
+        guard let link = core.registry.link(reference) else {
+            let parent = name[..<(name.lastIndex(of: "/") ?? name.endIndex)]
+            throw Fault(.system, "Cannot get parent \(parent) for link name \(name)", subject: reference)
+        }
+        try await shielded { try await link.owner.removeLink(link.alias) }
     }
 
     /// Removes every container that does not run.

@@ -200,7 +200,9 @@ struct ContainerFiles: Sendable {
         }
         try writeFile(folder + "/hosts", Array(hosts.utf8), permissions: 0o644)
         try writeFile(folder + "/hostname", Array(ResolverFiles.hostname(hostname).utf8), permissions: 0o644)
-        try writeFile(folder + "/resolv.conf", Array(resolv(asksNames: asksNames).utf8), permissions: 0o644)
+        var completed = self
+        completed.options = options.completed(by: sandbox)
+        try writeFile(folder + "/resolv.conf", Array(completed.resolv(asksNames: asksNames).utf8), permissions: 0o644)
     }
 
     /// The text of /etc/resolv.conf. Blocking.
@@ -216,13 +218,16 @@ struct ContainerFiles: Sendable {
 
     /// The container has come to its first network with names, or left the last one: a file that is still as we wrote it is
     /// written anew, in place, because it is bound into the container. Blocking.
-    func rewriteResolv(asksNames: Bool) throws {
+    func rewriteResolv(asksNames: Bool, _ sandbox: SandboxRecord) throws {
         let path = folder + "/resolv.conf"
-        guard let present = try? readFile(path, limit: 1 << 20), present.elementsEqual(resolv(asksNames: !asksNames).utf8)
+        var completed = self
+        completed.options = options.completed(by: sandbox)
+        let before = [self, completed].map { $0.resolv(asksNames: !asksNames) }
+        guard let present = try? readFile(path, limit: 1 << 20), before.contains(where: { present.elementsEqual($0.utf8) })
         else {
             return
         }
         let file = try Files.open(path, [.writeOnly, .truncate])
-        try Files.write(file.raw, Array(resolv(asksNames: asksNames).utf8))
+        try Files.write(file.raw, Array(completed.resolv(asksNames: asksNames).utf8))
     }
 }

@@ -32,6 +32,7 @@ struct Recovery: Sendable {
         }
         core.ready.fulfil(())
         Task { [core] in await core.names.restore(core.registry.all.map(\.snapshot)) }
+        Task { for container in containers { await container.adoptChains() } }
         for container in containers { await container.resumePolicies(rebooted: rebooted) }
         let orphans = Array(found)
         Task { [core] in

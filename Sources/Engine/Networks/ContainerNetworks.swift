@@ -86,7 +86,7 @@ extension Container {
         let asksNames = core.names.serves(sandbox)
         do {
             if asksNames { try await core.names.changed(sandbox, snapshot) }
-            try await core.pool.run { try files.rewriteResolv(asksNames: asksNames) }
+            try await core.pool.run { try files.rewriteResolv(asksNames: asksNames, sandbox) }
             if !asksNames { core.names.leave(id) }
         } catch {
             core.log.warning("names of container \(id.short): \(Fault(error))")
@@ -125,6 +125,15 @@ extension Container {
         let bytes = description.json
         try core.database.write { [id] in try $0.setConfig(bytes, ofContainer: id) }
         board.update { [description] in $0.description = description }
+    }
+
+    /// Endpoints that plugin chains have made for a container that has outlived its engine.
+    func adoptChains() async {
+        guard let run = status.running, let sandbox = run.sandbox, sandbox.endpoints.contains(where: { $0.chain != nil }),
+            let space = try? namespace(of: run)
+        else { return }
+        await core.sandboxes.adoptChains(of: sandbox, namespace: space.raw)
+        withExtendedLifetime(space) {}
     }
 
     private func namespace(of run: RunningContainer) throws -> HeldDescriptor {

@@ -83,7 +83,7 @@ extension NamesService {
     private func record(_ sandbox: SandboxRecord, _ snapshot: ContainerSnapshot) -> NamesSandbox {
         var record = NamesSandbox(id: sandbox.id)
         let host = snapshot.description.host
-        record.servers = host.dns ?? []
+        record.servers = Self.options(host).completed(by: sandbox).servers
         record.forwards = false
         for endpoint in Self.ordered(sandbox) {
             guard let network = networks[endpoint.network] else { continue }
@@ -98,6 +98,12 @@ extension NamesService {
             NamesHost(name: $0.name, address: $0.address)
         }
         return record
+    }
+
+    private static func options(_ host: Docker.HostConfig) -> ResolverOptions {
+        var options = ResolverOptions()
+        options.servers = host.dns ?? []
+        return options
     }
 
     /// The network with the default route is asked first.
