@@ -31,6 +31,8 @@ public struct AttachmentRequest: Sendable {
     public var ipv4: IPv4Address?
     public var ipv6: IPv6Address?
     public var mac: MACAddress?
+    /// The sandbox will have IPv6 switched off: IPv4 alone, where the network has it.
+    public var withoutIPv6 = false
     /// As the user gave them, and all the names by which neighbours find the sandbox; kept in the endpoint's record.
     public var aliases: [String] = []
     public var dnsNames: [String] = []

@@ -54,7 +54,14 @@ final class NetworkStand: Sendable {
 
     /// A new endpoint with addresses, and names of its links.
     func endpoint(_ request: AttachmentRequest? = nil) throws -> EndpointRecord {
-        let taken = try content.withLock { try $0.addresses.take(request?.ipv4, request?.ipv6) }
+        let taken = try content.withLock { content in
+            var taken = try content.addresses.take(request?.ipv4, request?.ipv6)
+            if request?.withoutIPv6 == true, taken.ipv4 != nil {
+                content.addresses.free(NetworkAddresses.Taken(ipv6: taken.ipv6))
+                taken.ipv6 = nil
+            }
+            return taken
+        }
         var endpoint = EndpointRecord(id: .random(), network: id, networkName: record.name)
         endpoint.ipv4 = taken.ipv4
         endpoint.ipv6 = taken.ipv6

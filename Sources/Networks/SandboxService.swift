@@ -447,7 +447,7 @@ public final class SandboxService: Sendable {
 extension AttachmentRequest {
     /// Nothing is wished that a prepared sandbox does not have.
     fileprivate var isPlain: Bool {
-        ipv4 == nil && ipv6 == nil && mac == nil && interface == nil && sysctls.isEmpty
+        ipv4 == nil && ipv6 == nil && mac == nil && interface == nil && sysctls.isEmpty && !withoutIPv6
     }
 
     fileprivate func isPlain(but address: IPv4Address) -> Bool {

@@ -263,6 +263,12 @@ class NetworkTests(NetworkCase):
         self.assertIn("default via " + six["Gateway"], self.runs("web", "ip", "-6", "route"))
         self.assertEqual(next(iter(network["Containers"].values()))["IPv6Address"], found["GlobalIPv6Address"] + "/64")
 
+    def test_a_container_may_switch_ipv6_off(self):
+        self.box("web", "--sysctl", "net.ipv6.conf.all.disable_ipv6=1", "-p", "18098:80")
+        found = self.inspect("web")["NetworkSettings"]
+        self.assertEqual(found["Networks"]["bridge"]["GlobalIPv6Address"], "")
+        self.assertEqual(found["Ports"]["80/tcp"], [{"HostIp": "0.0.0.0", "HostPort": "18098"}])
+
     def test_every_interface_is_counted(self):
         self.ok("network", "create", "one")
         self.box("web", "--network", "one")

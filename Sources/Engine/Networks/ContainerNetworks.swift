@@ -34,6 +34,7 @@ extension Container {
         let joined = try namespace(of: run)
         var request = EndpointWishes.attachment(wish, network: network)
         request.dnsNames = board.snapshot.dnsNames(on: network.name, aliases: request.aliases)
+        request.withoutIPv6 = description.switchesIPv6Off
         let record = try await core.sandboxes.connect(id, namespace: joined.raw, request)
         try remember(network.name, wish)
         status.replaceSandbox(record)
@@ -167,6 +168,7 @@ extension Container {
             }
             var attachment = EndpointWishes.attachment(wish, network: network)
             attachment.dnsNames = snapshot.dnsNames(on: network.name, aliases: attachment.aliases)
+            attachment.withoutIPv6 = description.switchesIPv6Off
             request.attachments.append(attachment)
         }
         if !request.attachments.isEmpty { request.ports = try PortWishes.requests(description) }
@@ -204,4 +206,9 @@ extension ContainerStatus {
         case .created, .restarting, .exited: break
         }
     }
+}
+
+extension ContainerDescription {
+    /// Its network namespace will have no IPv6 addresses, so that published ports would lead nowhere.
+    fileprivate var switchesIPv6Off: Bool { host.sysctls?["net.ipv6.conf.all.disable_ipv6"] == "1" }
 }

@@ -99,6 +99,19 @@ struct DualStackTests {
         await service.shutdown()
     }
 
+    @Test func aContainerThatSwitchesItOffHasNone() async throws {
+        let scene = try NetworkScene()
+        let service = try await scene.started(warm: 0)
+        var wish = AttachmentRequest(network: service.network.id)
+        wish.withoutIPv6 = true
+        let lease = try await service.acquire(
+            SandboxRequest(id: .random(), name: "four", attachments: [wish], ports: [.port(8080, 80)]))
+        #expect(lease.record.primary?.ipv4 != nil && lease.record.primary?.ipv6 == nil)
+        #expect(lease.record.bindings.map(\.hostAddress) == [.v4(.any)])
+        #expect(service.networks.usedAddresses(service.network.id).ipv6 == 0)
+        await service.shutdown()
+    }
+
     @Test func aSubnetCanBeChosen() async throws {
         let scene = try NetworkScene()
         let first = try scene.service {
