@@ -163,7 +163,10 @@ private final class FakeServer: Sendable {
 
     @Test func aSandboxWithoutAWayOutAsksNobody() throws {
         let server = try FakeServer { FakeServer.address($0) }
-        let running = try Running(servers: [server.text], forwards: false)
+        // The host's; one of --dns on loopback would be in the sandbox itself
+        let path = try FileCalls.makeTemporaryFolder("/tmp/names.XXXXXX") + "/resolv.conf"
+        try writeFile(path, Array("nameserver \(server.text)\n".utf8))
+        let running = try Running(resolvConf: path, forwards: false)
         #expect(try running.send(query("example.org"))?[3] == 0x82)
         #expect(try running.send(query("nobody"))?[3] == 0x83)
         #expect(try running.send(query("9.0.1.10.in-addr.arpa", DNSQuestion.ptr))?[3] == 0x83)
