@@ -19,6 +19,8 @@ extension DaemonOptions {
               --fixed-cidr-v6, --subnet6 CIDR
                                        IPv6 subnet of the default bridge, or with --bip6 the part of it that containers get
                                        addresses from (default: one of the engine's own ULA prefix)
+              --forward-rules MODE     add: rules that let containers pass, in chains of the host's firewall that drop by default
+                                       what is forwarded (ufw's, say); warn: only say which they are (default add)
           -G, --group GROUP            Group that may use the socket (default: only its owner)
           -h, --help                   This text
           -H, --host unix://PATH       Socket to serve; may be repeated (default unix:///run/skiff/skiff.sock)

@@ -141,6 +141,7 @@ final class Daemon: Sendable {
         if let bridge = options.bridge { configuration.networks.bridge = bridge }
         if let subnet = options.subnet { configuration.networks.subnet = subnet }
         options.configureIPv6(&configuration.networks)
+        if let mode = options.forwardRules { configuration.networks.opensForwarding = mode == .add }
         if let mtu = options.mtu { configuration.networks.mtu = mtu }
         configuration.registries = options.registries
         configuration.storageDriver = options.storageDriver

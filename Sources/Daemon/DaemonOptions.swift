@@ -24,6 +24,8 @@ struct DaemonOptions: Sendable {
     var bridgeAddress6: (address: IPv6Address, subnet: IPv6Subnet)?
     var fixedSubnet6: IPv6Subnet?
     var mtu: UInt32?
+    /// Rules in other programs' chains that forbid forwarding: `add` or `warn`.
+    var forwardRules: ForwardRulesMode?
     /// How containers' roots are made; nil chooses.
     var storageDriver: String?
     /// Which compressed layers stay beside the unpacked ones, and for how long all do; nil is the engine's default.
@@ -39,6 +41,7 @@ struct DaemonOptions: Sendable {
     var layout: Layout { Layout(dataRoot: dataRoot, runRoot: runRoot) }
     var sockets: [String] { hosts.isEmpty ? [layout.socket] : hosts }
 
+    enum ForwardRulesMode: String, Sendable, CaseIterable { case add, warn }
     enum LogFormat: String, Sendable, CaseIterable, JSONReadable { case automatic = "auto", text, json, journal }
 
     /// What the command line asks for.
@@ -71,6 +74,11 @@ struct DaemonOptions: Sendable {
                 throw Fault(.invalid, "unknown format \"\(value)\", known are \(known)")
             }
             logFormat = format
+        case "forward-rules":
+            guard let mode = ForwardRulesMode(rawValue: value) else {
+                throw Fault(.invalid, "\"\(value)\" says not what to do with chains that forbid forwarding: add and warn do")
+            }
+            forwardRules = mode
         case "cgroup-parent":
             guard value.hasPrefix("/"), !value.split(separator: "/").contains("..") else {
                 throw Fault(.invalid, "\"\(value)\" is no absolute path of a cgroup")

@@ -1,8 +1,8 @@
 /// Requests to nf_tables, as pure builders. Numbers are those of include/uapi/linux/netfilter/nf_tables.h; multi-byte values
 /// are in network order. Each is one message of a batch (`NetlinkSocket.batch`).
 public struct TablesRequest: Sendable {
-    /// NFPROTO_INET, NFPROTO_BRIDGE
-    public enum Family: UInt8, Sendable { case inet = 1, bridge = 7 }
+    /// NFPROTO_INET, NFPROTO_IPV4, NFPROTO_BRIDGE, NFPROTO_IPV6
+    public enum Family: UInt8, Sendable { case inet = 1, ipv4 = 2, bridge = 7, ipv6 = 10 }
 
     public let table: String
     public let family: Family
@@ -91,19 +91,34 @@ public struct TablesRequest: Sendable {
         }
     }
 
-    /// At the end of a chain. A comment shows in `nft list ruleset`.
-    public func append(_ expressions: [TablesExpression], to chain: String, comment: String? = nil) -> NetlinkMessage {
-        message(6, NetlinkMessage.flagCreate | NetlinkMessage.flagAppend, "append to chain \(chain)") { writer in
+    /// At the end of a chain, or before the rule with this handle. A comment shows in `nft list ruleset`, and in what
+    /// iptables-nft lists.
+    public func append(
+        _ expressions: [TablesExpression], to chain: String, before handle: UInt64? = nil, comment: String? = nil
+    ) -> NetlinkMessage {
+        // With a position the flag would mean: behind it.
+        let flags = NetlinkMessage.flagCreate | (handle == nil ? NetlinkMessage.flagAppend : 0)
+        return message(6, flags, "append to chain \(chain)") { writer in
             writer.attribute(1, text: table)
             writer.attribute(2, text: chain)
             writer.nested(4) { list in
                 for expression in expressions { list.nested(1) { expression.write(to: &$0) } }
             }
+            if let handle { writer.attribute(6, big: handle) }
             if let comment {
                 // libnftnl's user data: type 0 (comment), length, text with its zero.
                 let text = Array(comment.utf8.prefix(120)) + [0]
                 writer.attribute(7, bytes: [0, UInt8(text.count)] + text)
             }
+        }
+    }
+
+    /// ENOENT fails the batch when the chain has no such rule.
+    public func delete(rule handle: UInt64, of chain: String) -> NetlinkMessage {
+        message(8, 0, "delete a rule of chain \(chain)") { writer in
+            writer.attribute(1, text: table)
+            writer.attribute(2, text: chain)
+            writer.attribute(3, big: handle)
         }
     }
 
@@ -184,30 +199,6 @@ public struct TablesRequest: Sendable {
     }
 }
 
-/// A chain of anybody's that the kernel enters at a hook.
-public struct TablesBaseChain: Sendable, Equatable {
-    /// NFPROTO_INET 1, NFPROTO_IPV4 2, NFPROTO_IPV6 10 …
-    public let family: UInt8
-    public let table: String
-    public let name: String
-    public let hook: TablesRequest.Hook
-    /// What no rule accepted is dropped.
-    public let dropsByDefault: Bool
-
-    /// An answer to NFT_MSG_GETCHAIN; nil for a chain without a hook of these.
-    public init?(_ reply: NetlinkReply) throws {
-        guard reply.type == 10 << 8 | 3, reply.payload.count >= 4 else { return nil }
-        let attributes = try NetlinkAttributes(reply.payload.dropFirst(4))
-        guard let number = try attributes.nested(4)?.big(1, as: UInt32.self), let hook = TablesRequest.Hook(rawValue: number)
-        else { return nil }
-        family = reply.payload[reply.payload.startIndex]
-        table = attributes.text(1) ?? ""
-        name = attributes.text(3) ?? ""
-        self.hook = hook
-        dropsByDefault = attributes.big(5, as: UInt32.self) == 0
-    }
-}
-
 /// The kind of a set's keys or values: nft's type number and bytes, for a concatenation each part padded to four bytes.
 public struct TablesKind: Sendable, Hashable {
     public let type: UInt32
@@ -281,10 +272,12 @@ extension NetlinkSocket {
     /// Rules of all of the table's chains.
     public func ruleCount(of table: TablesRequest) throws -> Int { try dump(table.rules()).count }
 
-    /// Every table's.
-    public func baseChains() throws -> [TablesBaseChain] {
-        let all = NetlinkMessage(type: 10 << 8 | 4, flags: 0, payload: [0, 0, 0, 0], subject: "chains")
-        return try dump(all).compactMap { try TablesBaseChain($0) }
+    /// NFT_TABLE_F_OWNER: nobody but the process that made the table can change it.
+    public func isOwned(_ table: TablesName) throws -> Bool {
+        guard let family = TablesRequest.Family(rawValue: table.family) else { return false }
+        let reply = try query(TablesRequest(table: table.name, family: family).get())
+        guard reply.payload.count >= 4 else { throw NetlinkReply.malformed }
+        return try (NetlinkAttributes(reply.payload.dropFirst(4)).big(2, as: UInt32.self) ?? 0) & 2 != 0
     }
 
     public func elements(of set: String, in table: TablesRequest) throws -> [TablesElement] {

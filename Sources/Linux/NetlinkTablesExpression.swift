@@ -265,6 +265,12 @@ public struct TablesExpression: Sendable, Hashable {
         }
     }
 
+    /// Counts packets and bytes.
+    public static let counter = TablesExpression("counter") { writer in
+        writer.attribute(1, big: UInt64(0))
+        writer.attribute(2, big: UInt64(0))
+    }
+
     /// A line in the kernel's log; the level is syslog's.
     public static func log(prefix: String, level: UInt32) -> TablesExpression {
         TablesExpression("log") { writer in

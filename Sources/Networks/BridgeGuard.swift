@@ -120,7 +120,7 @@ final class BridgeGuard: Sendable {
 
     private func rebuild() throws {
         try content.withLock { content in
-            var messages = [table.create(note: "skiff 1"), table.delete(), table.create(note: "skiff 1")]
+            var messages = [table.create(note: Self.note), table.delete(), table.create(note: Self.note)]
             messages += Self.sets(table)
             messages.append(table.create(chain: "ports", type: "filter", hook: .prerouting, priority: -300))
             messages += Self.rules(table)
@@ -139,12 +139,17 @@ final class BridgeGuard: Sendable {
 
     // MARK: The table
 
+    private static let note = "skiff 2"
     private static let macs = "macs"
     private static let macPairs = "mac_pairs"
     private static let ipv4 = "ipv4"
     private static let ipv4Pairs = "ipv4_pairs"
     private static let ipv6 = "ipv6"
     private static let ipv6Pairs = "ipv6_pairs"
+
+    /// Link, Ethernet and IP address of who may use them: nearly all packets are known by one look.
+    private static let known4 = "known4"
+    private static let known6 = "known6"
 
     private static func sets(_ table: TablesRequest) -> [NetlinkMessage] {
         [
@@ -154,6 +159,8 @@ final class BridgeGuard: Sendable {
             table.create(set: ipv4Pairs, key: .concatenation(.interface, .ipv4), id: 4),
             table.create(set: ipv6, key: .ipv6, id: 5),
             table.create(set: ipv6Pairs, key: .concatenation(.interface, .ipv6), id: 6),
+            table.create(set: known4, key: .concatenation(.interface, .mac, .ipv4), id: 7),
+            table.create(set: known6, key: .concatenation(.interface, .mac, .ipv6), id: 8),
         ]
     }
 
@@ -177,12 +184,23 @@ final class BridgeGuard: Sendable {
         func icmp6(_ type: UInt8) -> [TablesExpression] {
             isIPv6 + [.load(.transport), .compare([58]), .load(.transport, at: 0, size: 1), .compare([type])]
         }
+        // The name fills four registers of four bytes, the Ethernet address two.
+        func known(_ set: String, _ id: UInt32, at place: UInt32, size: UInt32) -> [TablesExpression] {
+            [
+                .load(.inputName), .load(.link, at: 6, size: 6, into: 2), .load(.network, at: place, size: size, into: 14),
+                .lookup(set, id: id),
+            ]
+        }
         let group = withUnsafeBytes(of: BridgeDriver.group) { Array($0) }
         func append(_ expressions: [TablesExpression], _ comment: String) -> NetlinkMessage {
             table.append(expressions, to: "ports", comment: comment)
         }
         return [
             append([.load(.inputGroup), .compare(group, isEqual: false), .verdict(.accept)], "no container's link"),
+            append(isIPv4 + known(known4, 7, at: 12, size: 4) + [.verdict(.accept)], "its own addresses"),
+            append(
+                isIPv6 + [.load(.transport), .compare([58], isEqual: false)] + known(known6, 8, at: 8, size: 16)
+                    + [.verdict(.accept)], "its own addresses"),
             append(
                 stolen({ .load(.link, at: 6, size: 6, into: $0) }, macs, 1, macPairs, 2), "a neighbour's Ethernet address"),
             append(
@@ -215,7 +233,14 @@ final class BridgeGuard: Sendable {
                 ? table.remove(plain, from: set) + table.remove(paired, from: pairs)
                 : table.add(plain, to: set) + table.add(paired, to: pairs)
         }
-        return messages(entry.macs.map(\.bytes), Self.macs, Self.macPairs)
+        func triples(_ addresses: [[UInt8]], _ set: String) -> [NetlinkMessage] {
+            let keys = (entry.link.map { [FirewallRules.name($0)] } ?? []).flatMap { link in
+                entry.macs.flatMap { mac in addresses.map { TablesElement.concatenate(link, mac.bytes, $0) } }
+            }.map { TablesElement(key: $0) }
+            return remove ? table.remove(keys, from: set) : table.add(keys, to: set)
+        }
+        return triples(entry.ipv4.map(\.bytes), Self.known4) + triples(entry.ipv6.map(\.bytes), Self.known6)
+            + messages(entry.macs.map(\.bytes), Self.macs, Self.macPairs)
             + messages(entry.ipv4.map(\.bytes), Self.ipv4, Self.ipv4Pairs)
             + messages(entry.ipv6.map(\.bytes), Self.ipv6, Self.ipv6Pairs)
     }

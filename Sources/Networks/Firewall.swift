@@ -11,33 +11,30 @@ final class Firewall {
     private var ports: [PortKey: PublishedPort] = [:]
     /// The host's rules for input as they were read last, and what our table has of them.
     private var host = HostRules()
-    private var policy = HostPolicy()
+    private var policy = HostPolicy() { didSet { rules.kept = policy.keptFamilies } }
+    /// Our rules in other programs' chains.
+    private var keeper: ForwardKeeper
+    private let warn: @Sendable (String) -> Void
 
     /// Throws where this kernel has no nf_tables, or does not let us.
-    init(_ rules: FirewallRules) throws {
+    /// - Parameter opensForwarding: rules are added where other programs' chains forbid by default that packets are forwarded.
+    init(_ rules: FirewallRules, opensForwarding: Bool, warn: @escaping @Sendable (String) -> Void) throws {
         self.rules = rules
+        self.warn = warn
+        keeper = ForwardKeeper(rules.table, adds: opensForwarding)
         socket = try NetlinkSocket(.netfilter)
         // Until `replace`, the table that an earlier engine left goes on serving its ports.
         if try socket.note(of: rules.table) != FirewallRules.note {
             readHost()
             try rebuild()
         }
+        settleForwarding()
     }
 
-    /// What other programs' chains do to packets that the host passes on, in words; nil where they let them pass. An accept of
-    /// ours does not help against a drop of theirs.
-    func foreignObstacle() -> String? {
-        let chains = (try? socket.baseChains()) ?? []
-        // NFPROTO_INET, NFPROTO_IPV4; Docker's daemon leaves such a chain behind.
-        let drop = chains.first {
-            $0.hook == .forward && $0.dropsByDefault && [1, 2].contains($0.family) && $0.table != rules.table.table
-        }
-        guard let drop, let bridge = rules.networks.first?.bridge else { return nil }
-        return
-            "chain \(drop.name) of table \(drop.table), another program's, drops what it does not accept: containers may not "
-            + "reach other hosts, nor they them; let them pass there (iptables -I FORWARD -i \(bridge) -j ACCEPT; "
-            + "iptables -I FORWARD -o \(bridge) -j ACCEPT)"
-    }
+    /// Where other programs' chains drop what none of their rules lets pass, and what was done about it.
+    var forwarding: [ForwardDefault] { keeper.defaults }
+
+    private func settleForwarding() { for text in keeper.settle(rules.networks.map(\.bridge), socket) { warn(text) } }
 
     struct Change: Sendable {
         var addNetworks: [FirewallRules.Network] = []
@@ -76,6 +73,7 @@ final class Firewall {
             }
         }
         forgetFlows(removed: changes.flatMap(\.remove), added: changes.flatMap(\.add))
+        if keeper.isNeeded, rules.networks != before.networks { settleForwarding() }
         // iptables-legacy tells nobody of changes.
         if !changes.allSatisfy({ $0.add.isEmpty }), LegacyTables.familiesWithInputRules() != host.legacy { try follow() }
     }
@@ -86,12 +84,21 @@ final class Firewall {
         return gone
     }
 
-    /// Reads the host's rules for input anew and makes our table judge published ports by them. True when they had changed.
+    /// Reads the host's rules anew: those for input, by which our table judges published ports, and those that forbid forwarding.
+    /// True when those for input had changed.
     @discardableResult
     func follow() throws -> Bool {
+        settleForwarding()
         let before = policy
-        guard readHost() else { return false }
-        if try !socket.batch(before.removal(rules.table) + rules.messages(policy)).isEmpty { try rebuild() }
+        guard readHost() else {
+            if try !isWholeKept() { try rebuild() }
+            return false
+        }
+        if !(before.keptFamilies + policy.keptFamilies).isEmpty {
+            try rebuild()
+        } else if try !socket.batch(before.removal(rules.table) + rules.messages(policy)).isEmpty {
+            try rebuild()
+        }
         return true
     }
 
@@ -111,7 +118,7 @@ final class Firewall {
     /// Who reaches each published port, by the rules as they are now.
     func audit() throws -> [PortAudit] {
         let now = try HostRules.read(socket)
-        return ports.values.map { PortAudit($0, now, obstacle: policy.obstacle) }.sorted {
+        return ports.values.map { PortAudit($0, now, obstacles: policy.obstacles) }.sorted {
             ($0.binding.hostPort, $0.binding.proto.rawValue, $0.binding.hostAddress.description)
                 < ($1.binding.hostPort, $1.binding.proto.rawValue, $1.binding.hostAddress.description)
         }
@@ -168,7 +175,7 @@ final class Firewall {
 
     private func isWhole() throws -> Bool {
         guard try socket.note(of: rules.table) == FirewallRules.note,
-            try socket.ruleCount(of: rules.table) >= rules.ruleCount + policy.ruleCount
+            try socket.ruleCount(of: rules.table) >= rules.ruleCount + policy.ruleCount(), try isWholeKept()
         else { return false }
         let wanted = rules.networks.flatMap { rules.elements(of: $0) } + ports.values.flatMap { rules.elements(of: $0) }
         for (set, elements) in Dictionary(grouping: wanted, by: \.set) {
@@ -178,16 +185,40 @@ final class Firewall {
         return true
     }
 
+    /// The tables of one family.
+    private func isWholeKept() throws -> Bool {
+        for family in rules.kept {
+            let table = rules.table(of: family)
+            guard try socket.note(of: table) == FirewallRules.note,
+                try socket.ruleCount(of: table) >= policy.ruleCount(family)
+            else { return false }
+            for (set, elements) in Dictionary(grouping: rules.guards(of: ports.values, family), by: \.set) {
+                let present = Set(try socket.elements(of: set.rawValue, in: table).map(\.key))
+                if !elements.allSatisfy({ present.contains($0.element.key) }) { return false }
+            }
+        }
+        return true
+    }
+
+    private func replacement(_ policy: HostPolicy) -> [NetlinkMessage] {
+        // A kernel without the family has no table of it.
+        let stale = [2, 10].filter { ((try? socket.note(of: rules.table(of: $0))) ?? nil) != nil } as [UInt8]
+        return rules.replacement(ports: ports.values, policy: policy, stale: stale)
+    }
+
     /// What the kernel does not take of the host's policy counts as closed.
     private func rebuild() throws {
-        guard let first = try socket.batch(rules.replacement(ports: ports.values, policy: policy)).first else { return }
+        guard let first = try socket.batch(replacement(policy)).first else { return }
         if policy.gates.isEmpty { throw first.fault }
-        let refused = policy
-        policy = HostPolicy.closed("the kernel does not take the host's rules for published ports: \(first.fault)")
-        if let second = try socket.batch(rules.replacement(ports: ports.values, policy: policy)).first {
-            policy = refused
-            throw second.fault
+        var fault = first.fault
+        for closed in policy.substitutes("the kernel does not take the host's rules for published ports: \(fault)") {
+            guard let next = try socket.batch(replacement(closed)).first else {
+                policy = closed
+                return
+            }
+            fault = next.fault
         }
+        throw fault
     }
 }
 

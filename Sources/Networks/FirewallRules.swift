@@ -24,7 +24,7 @@ package struct PublishedPort: Sendable, Hashable {
 /// prerouting nat    to an address of this host: published
 /// output            the same policy, and the same redirection, for this host's own connections
 /// forward           towards a bridge: answers, published ports, and its own containers; the rest is dropped
-/// postrouting nat   masquerade: from containers to elsewhere; from loopback; hairpin
+/// postrouting nat   segments no larger than the way; masquerade: from containers to elsewhere; from loopback; hairpin
 /// ```
 package struct FirewallRules: Sendable {
     package struct Network: Sendable, Hashable {
@@ -59,7 +59,7 @@ package struct FirewallRules: Sendable {
     }
 
     /// Kept with the table; another version's table is replaced.
-    static let note = "skiff 2"
+    static let note = "skiff 3"
 
     /// The table's sets and maps.
     enum Name: String, CaseIterable {
@@ -88,6 +88,13 @@ package struct FirewallRules: Sendable {
 
     package let table: TablesRequest
     var networks: [Network]
+    /// Families with a table of their own beside ours, for rules of the host that only such a table can hold. It has the guards, too.
+    var kept: [UInt8] = []
+
+    /// NFPROTO_IPV4, NFPROTO_IPV6
+    func table(of family: UInt8) -> TablesRequest {
+        TablesRequest(table: table.table, family: family == 2 ? .ipv4 : .ipv6)
+    }
 
     package init(table: String, networks: [Network]) {
         self.table = TablesRequest(table: table)
@@ -95,10 +102,23 @@ package struct FirewallRules: Sendable {
     }
 
     /// One batch that puts the whole table in the place of whatever had its name.
-    package func replacement(ports: some Collection<PublishedPort>, policy: HostPolicy = HostPolicy()) -> [NetlinkMessage] {
+    /// - Parameter stale: families of which a table of ours is there.
+    package func replacement(
+        ports: some Collection<PublishedPort>, policy: HostPolicy = HostPolicy(), stale: [UInt8] = []
+    ) -> [NetlinkMessage] {
+        if kept != policy.keptFamilies {
+            var rules = self
+            rules.kept = policy.keptFamilies
+            return rules.replacement(ports: ports, policy: policy, stale: stale)
+        }
         // Made, so that deleting cannot fail; deleted; made anew: one transaction.
         var messages = [table.create(note: Self.note), table.delete(), table.create(note: Self.note)]
-        messages += sets + chains + earlyRules + redirectRules + forwardRules + leavingRules
+        messages += stale.map { table(of: $0).delete() }
+        for family in kept {
+            messages.append(table(of: family).create(note: Self.note))
+            messages += sets([.guardAny, family == 2 ? .guard4 : .guard6], in: table(of: family))
+        }
+        messages += sets(Name.allCases, in: table) + chains + earlyRules + redirectRules + forwardRules + leavingRules
         messages += add(networks: networks) + add(ports)
         return messages + self.messages(policy)
     }
@@ -106,7 +126,8 @@ package struct FirewallRules: Sendable {
     func messages(_ policy: HostPolicy) -> [NetlinkMessage] {
         func named(_ name: Name) -> (set: String, id: UInt32) { (name.rawValue, name.id) }
         return policy.messages(
-            table, HostPolicy.Guards(anywhere: named(.guardAny), at4: named(.guard4), at6: named(.guard6)))
+            table, Dictionary(uniqueKeysWithValues: kept.map { ($0, table(of: $0)) }),
+            HostPolicy.Guards(anywhere: named(.guardAny), at4: named(.guard4), at6: named(.guard6)))
     }
 
     /// How many rules the table has, whatever is published.
@@ -114,11 +135,23 @@ package struct FirewallRules: Sendable {
 
     package func add(_ ports: some Collection<PublishedPort>) -> [NetlinkMessage] {
         grouped(ports.flatMap { elements(of: $0) }) { table.add($0, to: $1) }
+            + kept.flatMap { family in grouped(guards(of: ports, family)) { table(of: family).add($0, to: $1) } }
     }
 
     package func remove(_ ports: some Collection<PublishedPort>) -> [NetlinkMessage] {
         grouped(ports.flatMap { elements(of: $0) }) { elements, set in
             table.remove(elements.map { TablesElement(key: $0.key, keyEnd: $0.keyEnd) }, from: set)
+        } + kept.flatMap { family in grouped(guards(of: ports, family)) { table(of: family).remove($0, from: $1) } }
+    }
+
+    /// What the table of one family holds for published ports: the guards, without the family before a port.
+    func guards(of ports: some Collection<PublishedPort>, _ family: UInt8) -> [(set: Name, element: TablesElement)] {
+        ports.filter { ($0.target.v4 != nil) == (family == 2) }.flatMap { elements(of: $0) }.compactMap { set, element in
+            switch set {
+            case .guardAny: (set, TablesElement(key: Array(element.key.dropFirst(4))))
+            case .guard4, .guard6: (set, element)
+            default: nil
+            }
         }
     }
 
@@ -196,7 +229,7 @@ package struct FirewallRules: Sendable {
         return elements
     }
 
-    private var sets: [NetlinkMessage] {
+    private func sets(_ names: [Name], in table: TablesRequest) -> [NetlinkMessage] {
         let name = TablesKind.interface
         let pair = TablesKind.concatenation(.interface, .interface)
         let kinds: [Name: (key: TablesKind, value: TablesKind?)] = [
@@ -204,14 +237,15 @@ package struct FirewallRules: Sendable {
             .any6: (.concatenation(.proto, .port), .concatenation(.ipv6, .port)),
             .at4: (.concatenation(.ipv4, .proto, .port), .concatenation(.ipv4, .port)),
             .at6: (.concatenation(.ipv6, .proto, .port), .concatenation(.ipv6, .port)),
-            .guardAny: (.concatenation(.family, .proto, .port), nil), .guard4: (.concatenation(.ipv4, .proto, .port), nil),
+            .guardAny: (table.family == .inet ? .concatenation(.family, .proto, .port) : .concatenation(.proto, .port), nil),
+            .guard4: (.concatenation(.ipv4, .proto, .port), nil),
             .guard6: (.concatenation(.ipv6, .proto, .port), nil), .routed4: (.concatenation(.ipv4, .proto, .port), nil),
             .routed6: (.concatenation(.ipv6, .proto, .port), nil), .bridges: (name, nil), .isolated: (name, nil),
             .paths: (pair, nil), .homes4: (.concatenation(.ipv4, .interface), nil),
             .homes6: (.concatenation(.ipv6, .interface), nil), .masqueraded4: (name, nil), .masqueraded6: (name, nil),
             .unprotected4: (name, nil), .unprotected6: (name, nil), .trusted: (pair, nil),
         ]
-        return Name.allCases.compactMap { set in
+        return names.compactMap { set in
             let ranges: [UInt32] = set == .homes4 ? [4, 16] : set == .homes6 ? [16, 16] : []
             return kinds[set].map {
                 table.create(set: set.rawValue, key: $0.key, value: $0.value, rangesOf: ranges, id: set.id)
@@ -329,13 +363,50 @@ package struct FirewallRules: Sendable {
         ]
     }
 
+    /// `tcp option maxseg size set rt mtu`: lowers the segment size that a TCP packet with SYN announces to what the way to both ends
+    /// can carry; never raises it.
+    private static let clampSegments: [TablesExpression] = {
+        var route = NetlinkWriter()
+        // NFT_RT_TCPMSS
+        route.attribute(2, big: UInt32(3))
+        route.attribute(1, big: TablesExpression.firstRegister)
+        var order = NetlinkWriter()
+        order.attribute(1, big: TablesExpression.firstRegister)
+        order.attribute(2, big: TablesExpression.firstRegister)
+        // NFT_BYTEORDER_HTON of two bytes
+        order.attribute(3, big: UInt32(1))
+        order.attribute(4, big: UInt32(2))
+        order.attribute(5, big: UInt32(2))
+        var option = NetlinkWriter()
+        option.attribute(7, big: TablesExpression.firstRegister)
+        // TCPOPT_MSS, its two bytes from the third on, NFT_EXTHDR_OP_TCPOPT
+        option.attribute(2, big: UInt8(2))
+        option.attribute(3, big: UInt32(2))
+        option.attribute(4, big: UInt32(2))
+        option.attribute(6, big: UInt32(1))
+        return [
+            TablesExpression(name: "rt", content: route.bytes), TablesExpression(name: "byteorder", content: order.bytes),
+            TablesExpression(name: "exthdr", content: option.bytes),
+        ]
+    }()
+
     private var leavingRules: [NetlinkMessage] {
         func rule(_ expressions: [TablesExpression], _ last: TablesExpression, _ chain: String, _ comment: String)
             -> NetlinkMessage
         {
             table.append(expressions + [last], to: chain, comment: comment)
         }
+        // SYN without RST. Chains of type nat see the first packet of a connection only: this costs nothing after it.
+        let isOpening: [TablesExpression] = [
+            .load(.transport), .compare([6]), .load(.transport, at: 13, size: 1), .mask([6]), .compare([2]),
+        ]
+        func clamped(_ way: TablesExpression.Meta) -> NetlinkMessage {
+            table.append(
+                [.load(way), Self.lookup(.bridges)] + isOpening + Self.clampSegments, to: "postrouting",
+                comment: "segments that tunnels can carry")
+        }
         return [
+            clamped(.inputName), clamped(.outputName),
             // Between our bridges addresses stay as they are.
             rule(
                 [.load(.outputName), Self.lookup(.bridges)], .verdict(.goto("home")), "postrouting", "towards containers"),

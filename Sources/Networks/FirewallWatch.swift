@@ -29,12 +29,12 @@ final class FirewallWatch: Sendable {
             let end = Descriptor(owning: ends.read)
             guard let socket = box.take() else { return }
             var last: Int64 = 0
-            while Self.waits(for: socket.raw, end.raw) {
+            while SharedEnd.waits(for: socket.raw, end.raw) {
                 var news = News()
                 Self.read(socket, table, port, into: &news)
                 guard news.isLost || news.isOthers else { continue }
                 let now = KernelClock.monotonic
-                if Self.isOver(end.raw, now - last > 2_000_000_000 ? Self.pause.first : Self.pause.next) { return }
+                if SharedEnd.isOver(end.raw, now - last > 2_000_000_000 ? Self.pause.first : Self.pause.next) { return }
                 last = KernelClock.monotonic
                 Self.read(socket, table, port, into: &news)
                 told(news)
@@ -43,22 +43,6 @@ final class FirewallWatch: Sendable {
     }
 
     func close() { stop.close() }
-
-    /// Until something has come; false when the watch is over.
-    private static func waits(for socket: CInt, _ end: CInt) -> Bool {
-        do {
-            while true {
-                // Nil: a signal
-                guard let ready = try StreamCalls.wait([(socket, .read), (end, .read)], milliseconds: -1) else { continue }
-                return !ready[1].readable
-            }
-        } catch { return false }
-    }
-
-    private static func isOver(_ end: CInt, _ milliseconds: CInt) -> Bool {
-        let ready = try? StreamCalls.wait([(end, .read)], milliseconds: milliseconds)
-        return ready?.first?.readable ?? false
-    }
 
     /// All that has come: a flush tells of itself in many datagrams, and a pause between each two of them would be felt. A program
     /// that never ends to change its rules is heard out a thousand datagrams at a time.
@@ -71,14 +55,15 @@ final class FirewallWatch: Sendable {
             if events.isEmpty { return }
             for event in events where event.port != port {
                 if table.isLoss(event) { news.isLost = true }
-                if table.isOthers(event) { news.isOthers = true }
+                // Those of bridges, ARP and devices say nothing about what we follow; our own guard of bridges is one.
+                if [1, 2, 10].contains(event.payload.first), table.isOthers(event) { news.isOthers = true }
             }
         }
     }
 }
 
 /// A descriptor that is closed once, from whatever thread.
-private final class SharedEnd: Sendable {
+final class SharedEnd: Sendable {
     private let raw: Monitor<CInt>
     init(_ descriptor: consuming Descriptor) { raw = Monitor(descriptor.release()) }
     deinit { close() }
@@ -89,5 +74,21 @@ private final class SharedEnd: Sendable {
             return raw
         }
         if open >= 0 { _ = Descriptor(owning: open) }
+    }
+
+    /// Until something has come; false when the watch is over.
+    static func waits(for socket: CInt, _ end: CInt) -> Bool {
+        do {
+            while true {
+                // Nil: a signal
+                guard let ready = try StreamCalls.wait([(socket, .read), (end, .read)], milliseconds: -1) else { continue }
+                return !ready[1].readable
+            }
+        } catch { return false }
+    }
+
+    static func isOver(_ end: CInt, _ milliseconds: CInt) -> Bool {
+        let ready = try? StreamCalls.wait([(end, .read)], milliseconds: milliseconds)
+        return ready?.first?.readable ?? false
     }
 }

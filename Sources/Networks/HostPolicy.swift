@@ -62,12 +62,17 @@ package struct HostPolicy: Sendable, Hashable {
         package var sets: [Set]
 
         var prefix: String { "\(side.rawValue)\(number)" }
+        /// Its rules ask iptables' own matches, which only a table of their family has.
+        var isKept: Bool { chains.contains { $0.rules.contains { $0.expressions.contains(where: \.isMatch) } } }
     }
+
+    /// Families that need a table of their own.
+    var keptFamilies: [UInt8] { [2, 10].filter { family in gates.contains { $0.isKept && $0.families == [family] } } }
 
     /// Those that may drop or log something, in the order in which packets pass them.
     package var gates: [Gate] = []
-    /// Why nothing gets in at all.
-    package var obstacle: String?
+    /// Why nothing gets in of a side.
+    package var obstacles: [Side: String] = [:]
 
     package init() {}
 
@@ -79,27 +84,43 @@ package struct HostPolicy: Sendable, Hashable {
                 if let planned = plan.gate() { gates.append(planned) }
             }
         }
-        if !host.legacy.isEmpty {
-            gates.append(
-                Self.closed(
-                    host.legacy, number: host.gates.count, "iptables-legacy has rules for input, which are not read"))
+        for (side, families) in [(Side.inbound, host.legacy), (.loopback, host.legacyLoopback)] where !families.isEmpty {
+            gates.append(Self.closed(families, side, number: host.gates.count, Self.legacy))
         }
     }
+
+    static let legacy = "iptables-legacy has rules for input, which are not read"
 
     /// Nothing gets in.
     static func closed(_ why: String) -> HostPolicy {
         var policy = HostPolicy()
-        policy.gates = [closed([2, 10], number: 0, why)]
-        policy.obstacle = why
+        for side in Side.allCases { policy.close(side, why) }
         return policy
     }
 
+    /// What may be in force where the kernel does not take the policy: the least first that is closed. A side of which nothing
+    /// would be dropped stays as it is: a process of the host, too, would be reached.
+    package func substitutes(_ why: String) -> [HostPolicy] {
+        let sides = Side.allCases.filter { side in gates.contains { $0.side == side } }
+        return (sides.map { [$0] } + (sides.count > 1 ? [sides] : [])).map { closed in
+            var policy = self
+            for side in closed { policy.close(side, why) }
+            return policy
+        }
+    }
+
+    private mutating func close(_ side: Side, _ why: String) {
+        gates.removeAll { $0.side == side }
+        gates.append(Self.closed([2, 10], side, number: 0, why))
+        obstacles[side] = why
+    }
+
     /// Rules that we cannot read count as closed.
-    private static func closed(_ families: [UInt8], number: Int, _ why: String) -> Gate {
+    private static func closed(_ families: [UInt8], _ side: Side, number: Int, _ why: String) -> Gate {
         let all = Rule(expressions: [], outcome: .verdict(.drop), note: why)
         return Gate(
-            side: .inbound, number: number, families: families, dropsByDefault: true,
-            chains: [Chain(name: "in\(number)_closed", rules: [all], mayDrop: true, isFinal: true)], sets: [])
+            side: side, number: number, families: families, dropsByDefault: true,
+            chains: [Chain(name: "\(side.rawValue)\(number)_closed", rules: [all], mayDrop: true, isFinal: true)], sets: [])
     }
 }
 
@@ -208,7 +229,7 @@ struct HostPolicyPlan {
         if !doubts.isEmpty { return doubtful(rule, effect) }
         let isAlways = !answers.contains { $0 != true }
         switch rule.outcome {
-        case .none: return rule.logs ? effect : nil
+        case .none: return rule.logs || rule.isKept ? effect : nil
         case .reject:
             effect.mayDrop = true
             effect.isFinal = isAlways
@@ -216,7 +237,7 @@ struct HostPolicyPlan {
         case .verdict(let verdict):
             guard let changed = renamed(verdict) else {
                 effect.rule.outcome = .none
-                return rule.logs ? effect : nil
+                return rule.logs || rule.isKept ? effect : nil
             }
             effect.rule.outcome = .verdict(changed)
             let target = verdict.target.flatMap { planned[$0] }

@@ -12,12 +12,15 @@ extension HostPolicy {
         var at6: (set: String, id: UInt32)
     }
 
-    func messages(_ table: TablesRequest, _ guards: Guards) -> [NetlinkMessage] {
+    /// For the table of family inet, and for those of one family that some gates need.
+    func messages(_ main: TablesRequest, _ kept: [UInt8: TablesRequest], _ guards: Guards) -> [NetlinkMessage] {
+        func home(_ gate: Gate) -> TablesRequest { gate.isKept ? gate.families.first.flatMap { kept[$0] } ?? main : main }
         var chains: [NetlinkMessage] = []
         var sets: [NetlinkMessage] = []
         var rules: [NetlinkMessage] = []
         var id: UInt32 = 100
         for gate in gates {
+            let table = home(gate)
             var ids: [String: UInt32] = [:]
             chains += gate.chains.map { table.create(chain: $0.name) }
             for set in gate.sets {
@@ -32,6 +35,7 @@ extension HostPolicy {
             let own = gates.filter { $0.side == side }
             for (index, gate) in own.enumerated() {
                 // Just before our own redirection (-100), in the host's order.
+                let table = home(gate)
                 let priority = -100 - Int32(own.count - index)
                 chains.append(table.create(chain: gate.prefix))
                 chains.append(
@@ -44,14 +48,14 @@ extension HostPolicy {
         return chains + sets + rules
     }
 
-    /// How many rules `messages` makes.
-    var ruleCount: Int {
-        gates.reduce(0) { sum, gate in
+    /// How many rules `messages` makes in the table of family inet, or in that of one family.
+    func ruleCount(_ family: UInt8? = nil) -> Int {
+        gates.filter { $0.isKept ? $0.families.first == family : family == nil }.reduce(0) { sum, gate in
             sum + gate.chains.reduce(0) { $0 + $1.rules.count } + 2 * gate.families.count + 2
         }
     }
 
-    /// Takes away what `messages` made.
+    /// Takes away what `messages` made, where all of it is in one table.
     func removal(_ table: TablesRequest) -> [NetlinkMessage] {
         let names = gates.flatMap { gate in ["host_" + gate.prefix, gate.prefix] + gate.chains.map(\.name) }
         let sets = gates.flatMap { $0.sets.map(\.name) }
@@ -81,17 +85,20 @@ extension HostPolicy {
         let chain = "host_" + gate.prefix
         var rules: [NetlinkMessage] = []
         for family in gate.families {
-            let isFamily: [TablesExpression] = [.load(.family), .compare([family])]
+            // A table of one family is not asked about it: nft refuses to list that.
+            let isFamily: [TablesExpression] = gate.isKept ? [] : [.load(.family), .compare([family])]
+            let first: UInt32 = gate.isKept ? 8 : 9
             let (place, size, set) = family == 2 ? (UInt32(16), UInt32(4), guards.at4) : (24, 16, guards.at6)
             let protoRegister = 8 + size / 4
             let at: [TablesExpression] = [
                 .load(.network, at: place, size: size), .load(.transport, into: protoRegister),
                 .load(.transport, at: 2, size: 2, into: protoRegister + 1), .lookup(set.set, id: set.id),
             ]
-            let anywhere: [TablesExpression] = [
-                .load(.family, into: 8), .load(.transport, into: 9), .load(.transport, at: 2, size: 2, into: 10),
-                .lookup(guards.anywhere.set, id: guards.anywhere.id),
-            ]
+            let anywhere: [TablesExpression] =
+                (gate.isKept ? [] : [.load(.family, into: 8)]) + [
+                    .load(.transport, into: first), .load(.transport, at: 2, size: 2, into: first + 1),
+                    .lookup(guards.anywhere.set, id: guards.anywhere.id),
+                ]
             let verdict = TablesExpression.verdict(.goto(gate.prefix))
             rules.append(table.append(isFamily + isRequest + anywhere + isLocal + [verdict], to: chain))
             rules.append(table.append(isFamily + isRequest + at + isLocal + [verdict], to: chain))
@@ -110,11 +117,8 @@ extension HostPolicy.Set {
     /// the host's may be, leaves an end out where the next range begins; one with a name may not (net/netfilter/nft_set_rbtree.c).
     var sorted: [TablesMember] {
         guard like.isInterval else { return members }
-        let inOrder = members.sorted { left, right in
-            left.key == right.key ? left.isEnd && !right.isEnd : left.key.lexicographicallyPrecedes(right.key)
-        }
         var told: [TablesMember] = []
-        for member in inOrder {
+        for member in members.sorted(by: { $0.isBefore($1) }) {
             if let last = told.last, last.opensRange, member.opensRange {
                 told.append(TablesMember(key: member.key, flags: TablesMember.endOfRange))
             }
@@ -125,9 +129,6 @@ extension HostPolicy.Set {
 }
 
 extension TablesMember {
-    /// NFT_SET_ELEM_INTERVAL_END
-    fileprivate static let endOfRange: UInt32 = 1
-
     /// The beginning of a range whose end is an element of its own; neither that nor the catch-all.
     fileprivate var opensRange: Bool { flags & 3 == 0 && keyEnd == nil }
 }

@@ -37,6 +37,8 @@ package struct RuleCondition: Sendable, Hashable {
         case lookup(String, isInverted: Bool)
         /// How often something may happen; its words.
         case limit(String)
+        /// What only the kernel can tell while packets come; its words.
+        case kernel(String)
     }
 
     /// One, or the parts of a set's key.
@@ -66,8 +68,15 @@ package struct HostRule: Sendable, Hashable {
     package var logs = false
     /// Why it is not known which packets the rule means; empty for most rules.
     package var doubts: [String] = []
+    /// Asks iptables' own matches, some of which also remember the packet.
+    package var isKept: Bool { expressions.contains(where: \.isMatch) }
     /// Why it is not known for connections of this host to itself only.
     package var loopbackDoubts: [String] = []
+}
+
+extension TablesExpression {
+    /// A match of iptables, kept as it is.
+    var isMatch: Bool { name == "match" }
 }
 
 /// What is known of the packets that a chain is translated, or judged, for.
@@ -188,7 +197,7 @@ package struct PacketKnowledge: Sendable, Hashable {
         case .lookup(let set, let isInverted):
             guard let members = table.members[set], let kind = table.sets[set] else { return nil }
             return contains(members, kind, value).map { $0 != isInverted }
-        case .limit: return nil
+        case .limit, .kernel: return nil
         }
     }
 
@@ -244,14 +253,19 @@ package struct PacketKnowledge: Sendable, Hashable {
 extension HostRule {
     /// The member of a set of ranges whose range a value lies in. A range begins with a member and ends before the next.
     static func interval(of value: [UInt8], in members: [TablesMember]) -> TablesMember? {
-        let below = members.filter { !value.lexicographicallyPrecedes($0.key) }
-        let last = below.max { left, right in
-            left.key == right.key ? left.isEnd && !right.isEnd : left.key.lexicographicallyPrecedes(right.key)
-        }
+        let last = members.filter { !value.lexicographicallyPrecedes($0.key) }.max { $0.isBefore($1) }
         return last.flatMap { $0.isEnd ? nil : $0 }
     }
 }
 
 extension TablesMember {
-    var isEnd: Bool { flags & 1 != 0 }
+    /// NFT_SET_ELEM_INTERVAL_END
+    static let endOfRange: UInt32 = 1
+
+    var isEnd: Bool { flags & Self.endOfRange != 0 }
+
+    /// The order of a set's ranges: where one ends and the next begins, the end comes first.
+    func isBefore(_ other: TablesMember) -> Bool {
+        key == other.key ? isEnd && !other.isEnd : key.lexicographicallyPrecedes(other.key)
+    }
 }

@@ -28,7 +28,7 @@ struct HostRuleReader {
                 continue
             }
             if expression.name == "match" || expression.name == "target" {
-                readers = readers.flatMap { $0.adding(expression.name, attributes) }
+                readers = readers.flatMap { $0.adding(expression, attributes) }
                 continue
             }
             for index in readers.indices { readers[index].add(expression, attributes) }
@@ -36,14 +36,23 @@ struct HostRuleReader {
         return readers.map(\.rule)
     }
 
-    private func adding(_ kind: String, _ attributes: NetlinkAttributes) -> [HostRuleReader] {
+    private func adding(_ expression: TablesExpression, _ attributes: NetlinkAttributes) -> [HostRuleReader] {
+        let kind = expression.name
         let found = XTablesExtension(
             name: attributes.text(1) ?? "", revision: attributes.big(2) ?? 0, data: Array(attributes.content(3) ?? []),
             isIPv6: family == 10)
         let alternatives = kind == "match" ? found.match() : [found.target()]
         return alternatives.map { steps in
             var copy = self
-            for step in steps { copy.add(step) }
+            for step in steps {
+                if case .kept(let words) = step, family != 1 {
+                    if found.name == "set" { copy.rule.loopbackDoubts.append("an ipset") }
+                    copy.rule.expressions.append(expression)
+                    copy.rule.conditions.append(RuleCondition(fields: [], test: .kernel(words)))
+                } else {
+                    copy.add(step)
+                }
+            }
             return copy
         }
     }
@@ -53,6 +62,7 @@ struct HostRuleReader {
         case .expression(let expression):
             guard let attributes = try? NetlinkAttributes(expression.content[...]) else { return }
             add(expression, attributes)
+        case .kept(let words): doubt(words)
         case .doubt(let text): doubt(text)
         case .outcome(let outcome): rule.outcome = outcome
         }

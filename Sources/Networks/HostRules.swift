@@ -34,6 +34,8 @@ package struct HostRules: Sendable, Hashable {
     package var tables: [TablesName: Table] = [:]
     /// Families whose input policy iptables-legacy holds, which nf_tables does not tell of.
     package var legacy: [UInt8] = []
+    /// Those of them where it is not certain that packets from this host to itself pass.
+    package var legacyLoopback: [UInt8] = []
 
     package init() {}
 
@@ -65,6 +67,7 @@ extension HostRules {
                 members: { try socket.members(of: $0, in: name) })
         }
         all.legacy = LegacyTables.familiesWithInputRules()
+        all.legacyLoopback = all.legacy.filter { !LegacyTables.letsLoopbackPass($0) }
         return all
     }
 
@@ -138,8 +141,33 @@ extension TablesExpression {
 
 /// iptables of the kernel's old tables (iptables-legacy), which packets pass beside nf_tables' chains.
 enum LegacyTables {
-    /// NFPROTO_IPV4, NFPROTO_IPV6 where a table of the old kind has, or may have, rules for input.
+    private static func chains(_ family: UInt8) -> [[XTables.Rule]]? {
+        XTables.chains(at: .input, isIPv6: family == 10).map { Array($0.values) }
+    }
+
+    /// NFPROTO_IPV4, NFPROTO_IPV6 where a table of the old kind has, or may have, rules for input, or drops all of it.
     static func familiesWithInputRules() -> [UInt8] {
-        [(2, false), (10, true)].filter { XTables.hasInputRules(isIPv6: $0.1) }.map { UInt8($0.0) }
+        [2, 10].filter { family in
+            chains(family)?.contains { $0.count > 1 || $0.last?.outcome == .drop } ?? true
+        }
+    }
+
+    static func letsLoopbackPass(_ family: UInt8) -> Bool { chains(family)?.allSatisfy(letsLoopbackPass) ?? false }
+
+    /// Whether a rule lets all pass that comes by lo (`-i lo -j ACCEPT`), before any that may not.
+    static func letsLoopbackPass(_ rules: [XTables.Rule]) -> Bool {
+        for rule in rules {
+            let isCertain = rule.means(input: "lo", output: nil)
+            switch rule.outcome {
+            case .accept: if isCertain { return true }
+            case .none: continue
+            case .drop, .other:
+                // It asks for another interface.
+                let isOther =
+                    !rule.input.isEmpty && !XTables.Rule(input: rule.input, outcome: .none).means(input: "lo", output: nil)
+                if !isOther { return false }
+            }
+        }
+        return rules.isEmpty
     }
 }

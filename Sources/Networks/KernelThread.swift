@@ -10,6 +10,7 @@ final class KernelThread: Sendable {
         case replace([PublishedPort], CheckedContinuation<Void, any Error>)
         case mend(FirewallWatch.News, @Sendable (Result<Bool, any Error>) -> Void)
         case audit(CheckedContinuation<[PortAudit], any Error>)
+        case forwarding(CheckedContinuation<[ForwardDefault], Never>)
         case perform(@Sendable (NetlinkSocket?) -> Void)
         case statistics(String, CheckedContinuation<LinkStatistics?, Never>)
         case rediscover(ObjectID, Int32, NetworkRecord, CheckedContinuation<SandboxRecord?, Never>)
@@ -70,6 +71,12 @@ final class KernelThread: Sendable {
         }
     }
 
+    func forwarding() async -> [ForwardDefault] {
+        await withCheckedContinuation { continuation in
+            if !jobs.put(.forwarding(continuation)) { continuation.resume(returning: []) }
+        }
+    }
+
     func statistics(of link: String) async -> LinkStatistics? {
         await withCheckedContinuation { continuation in
             if !jobs.put(.statistics(link, continuation)) { continuation.resume(returning: nil) }
@@ -123,6 +130,7 @@ final class KernelThread: Sendable {
                         return isMended
                     })
             case .audit(let continuation): continuation.resume(with: Result { try firewall?.audit() ?? [] })
+            case .forwarding(let continuation): continuation.resume(returning: firewall?.forwarding ?? [])
             case .perform(let body): body(route)
             case .statistics(let link, let continuation):
                 continuation.resume(returning: try? route?.link(named: link)?.statistics)

@@ -9,6 +9,8 @@ public struct NetworksConfiguration: Sendable {
     public var table: String { bridge == "skiff0" ? "skiff" : "skiff-" + bridge }
     /// False leaves the host's rules alone: no address translation, and no port can be published.
     public var managesFirewall = true
+    /// Rules are added to chains of other programs that drop by default what is forwarded; false only says which they are.
+    public var opensForwarding = true
     /// The default network's subnet; nil picks the first of `pools` that no route, address or name server of the host touches.
     public var subnet: IPv4Subnet?
     public var pools: [IPv4Subnet] = NetworksConfiguration.defaultPools

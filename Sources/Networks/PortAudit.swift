@@ -50,21 +50,21 @@ public struct PortAudit: Sendable, Hashable {
 }
 
 extension PortAudit {
-    /// `obstacle`: why the host's rules are not in force for published ports (`HostPolicy`); everybody but the host itself is then
-    /// kept out.
-    package init(_ port: PublishedPort, _ rules: HostRules, obstacle: String? = nil) {
+    /// `obstacles`: why the host's rules are not in force for published ports (`HostPolicy`); nobody of that side gets in then.
+    package init(_ port: PublishedPort, _ rules: HostRules, obstacles: [HostPolicy.Side: String] = [:]) {
         binding = port.binding
         target = port.target
         if port.binding.exposure == .open {
             let reason = "published as open: the host's rules for input do not apply"
             host = Side(gates: [], reason: reason, reach: .everybody)
             others = Side(gates: [], reason: reason, reach: .everybody)
-        } else if let obstacle {
-            host = Side(gates: [], reason: obstacle, reach: .everybody)
-            others = Side(gates: [], reason: obstacle, reach: .nobody)
         } else {
-            host = Self.side(port, rules, isLoopback: true)
-            others = Self.side(port, rules, isLoopback: false)
+            func side(_ side: HostPolicy.Side) -> Side {
+                if let obstacle = obstacles[side] { return Side(gates: [], reason: obstacle, reach: .nobody) }
+                return Self.side(port, rules, isLoopback: side == .loopback)
+            }
+            host = side(.loopback)
+            others = side(.inbound)
         }
         if port.binding.hostAddress.isLoopback {
             others = Side(gates: [], reason: "published on \(port.binding.hostAddress)", reach: .nobody)
@@ -74,9 +74,8 @@ extension PortAudit {
     private static func side(_ port: PublishedPort, _ rules: HostRules, isLoopback: Bool) -> Side {
         var family: UInt8 = 2
         if case .v6 = port.binding.hostAddress { family = 10 }
-        if rules.legacy.contains(family), !isLoopback {
-            return Side(
-                gates: [], reason: "iptables-legacy has rules for input, which are not read: all is kept out", reach: .nobody)
+        if (isLoopback ? rules.legacyLoopback : rules.legacy).contains(family) {
+            return Side(gates: [], reason: "\(HostPolicy.legacy): all is kept out", reach: .nobody)
         }
         let written = HostRuleReader.written(by: rules.tables.values)
         let gates = rules.gates.filter { $0.families.contains(family) }.compactMap { gate -> Gate? in

@@ -4,7 +4,11 @@ import Model
 /// Conditions in nft's words, for people.
 enum RuleText {
     static func text(_ condition: RuleCondition, family: UInt8, _ table: HostRules.Table) -> String {
-        if case .limit(let words) = condition.test { return "limit \(words)" }
+        switch condition.test {
+        case .limit(let words): return "limit \(words)"
+        case .kernel(let words): return words
+        default: break
+        }
         let name = condition.fields.map { self.name($0, family) }.joined(separator: " . ")
         let field = condition.fields.first
         switch condition.test {
@@ -17,7 +21,7 @@ enum RuleText {
             return name + (isInside ? " " : " != ") + words(first, field, family) + "-" + words(last, field, family)
         case .lookup(let set, let isInverted):
             return name + (isInverted ? " != " : " ") + members(set, condition.fields, family, table)
-        case .limit(let words): return words
+        case .limit(let words), .kernel(let words): return words
         }
     }
 
@@ -29,7 +33,7 @@ enum RuleText {
         _ set: String, _ fields: [LoadedField], _ family: UInt8, _ table: HostRules.Table
     ) -> String {
         guard set.hasPrefix("__"), let members = table.members[set], members.count <= 12 else { return "@\(set)" }
-        let sorted = members.sorted { $0.key.lexicographicallyPrecedes($1.key) }
+        let sorted = members.sorted { $0.isBefore($1) }
         var words: [String] = []
         for (index, member) in sorted.enumerated() where !member.isEnd {
             var text = key(member.key, fields, family)

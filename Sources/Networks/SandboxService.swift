@@ -32,6 +32,8 @@ public final class SandboxService: Sendable {
     /// Nil without a firewall of ours, or where the kernel does not tell of changes.
     private let watch: FirewallWatch?
     private let guardWatch: FirewallWatch?
+    /// Nil where the kernel does not tell of routes.
+    private let routeWatch: RouteWatch?
 
     /// Makes or finds bridges, sysctls, addresses and table. Call `restore` next, before `acquire`: until then the pool stays
     /// empty and the rules that an earlier engine left stay as they are.
@@ -63,9 +65,8 @@ public final class SandboxService: Sendable {
         var obstacle: String?
         do {
             guard configuration.managesFirewall else { throw Fault(.unsupported, "switched off by the configuration") }
-            let firewall = try Firewall(rules)
+            let firewall = try Firewall(rules, opensForwarding: configuration.opensForwarding, warn: warn)
             for bridge in rules.networks.map(\.bridge) { HostSettings.enableLoopbackPublishing(bridge, warn: warn) }
-            if let obstacle = firewall.foreignObstacle() { warn(obstacle) }
             let port = firewall.port
             let thread = try KernelThread(firewall)
             kernel = thread
@@ -88,6 +89,7 @@ public final class SandboxService: Sendable {
         } else {
             guardWatch = nil
         }
+        routeWatch = try? RouteWatch(directory, warn: warn)
         addressWatch = try? AddressWatch(warn: warn) { [registry] network, address in
             registry.value.withLock { $0.owner(of: address, on: network) }
         }
@@ -420,6 +422,15 @@ public final class SandboxService: Sendable {
         }
     }
 
+    /// Chains of other programs that drop by default what is forwarded, and what was done about each.
+    public func forwarding() async -> [ForwardDefault] { await kernel.forwarding() }
+
+    /// Routes of the host's that overlap a network, in words.
+    public func overlappingRoutes() async -> [String] {
+        let networks = networks
+        return (try? await kernel.perform { try RouteWatch.overlaps(networks, $0).map(\.text) }) ?? []
+    }
+
     /// Every sandbox in use.
     public var records: [SandboxRecord] { registry.value.withLock { Array($0.sandboxes.values) } }
 
@@ -439,6 +450,7 @@ public final class SandboxService: Sendable {
         addressWatch?.close()
         watch?.close()
         guardWatch?.close()
+        routeWatch?.close()
         reaper.close()
         await kernel.close()
     }

@@ -6,6 +6,8 @@ import Model
 struct XTablesExtension {
     enum Step {
         case expression(TablesExpression)
+        /// iptables' own match is asked, as the host's rule asks it (`isKept`); its words.
+        case kept(String)
         /// Which packets it means is not known.
         case doubt(String)
         case outcome(HostRule.Outcome)
@@ -47,7 +49,29 @@ struct XTablesExtension {
             [[load(.load(.link, at: 6, size: 6)), test(.compare(bytes(0, 6), isEqual: word(8) == 0))]]
         case ("pkttype", 0): [[load(.load(.packetType)), test(.compare([byte(0)], isEqual: word(4) == 0))]]
         case ("limit", 0): [limit()]
-        default: [[.doubt("iptables' match \(name)")]]
+        default: [[Self.kept.contains(name) ? .kept(words) : .doubt("iptables' match \(name)")]]
+        }
+    }
+
+    /// Matches that have no words in nf_tables and answer before the redirection as they do in the input hook. They are kept as they
+    /// are, in a table of the rule's own family, which alone has them: `recent` and `hashlimit` go on with the same lists, ipsets
+    /// are asked as they are when the packet comes.
+    private static let kept: Set<String> = [
+        "recent", "set", "hashlimit", "connlimit", "time", "length", "dscp", "tos", "ecn", "u32", "string", "statistic",
+        "connbytes", "helper", "geoip",
+    ]
+
+    private var words: String {
+        switch (name, revision) {
+        case ("recent", 0...1):
+            // struct xt_recent_mtinfo: seconds, hit_count, check_set, invert, name[200].
+            let how = [1: "--set", 2: "--rcheck", 4: "--update", 8: "--remove"][Int(byte(8) & 15)] ?? ""
+            let inverted = byte(9) != 0 ? "! " : ""
+            return "recent \(inverted)\(how)" + (word(0) > 0 ? " --seconds \(word(0))" : "")
+                + (word(4) > 0 ? " --hitcount \(word(4))" : "") + " --name \(text(10, 200))"
+        // struct xt_set_info: index, dim, flags.
+        case ("set", 1...4): return "ipset number \(short(0))"
+        default: return "iptables' match \(name)"
         }
     }
 

@@ -28,6 +28,10 @@ import Testing
         (["--mtu", "3"], "invalid argument for --mtu: \"3\" is no MTU from 68 to 65535"),
         (["--ipv6=perhaps"], "invalid argument for --ipv6: \"perhaps\" is neither true nor false"),
         (["--bip6", "fd12::5"], "invalid argument for --bip6: \"fd12::5\" is no address with its subnet like fd12:3456::1/64"),
+        (
+            ["--forward-rules", "x"],
+            "invalid argument for --forward-rules: \"x\" says not what to do with chains that forbid forwarding: add and warn do"
+        ),
         (["--subnet", "x"], "invalid argument for --subnet: \"x\" is no subnet like 172.30.0.0/16"),
         (
             ["--bridge", "a-name-that-is-too-long"],

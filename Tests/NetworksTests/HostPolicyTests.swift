@@ -41,5 +41,17 @@ import Testing
         var rules = HostRules()
         rules.legacy = [10]
         #expect(HostPolicy(rules).gates.map(\.families) == [[10]])
+        rules.legacyLoopback = [10]
+        #expect(HostPolicy(rules).gates.map(\.side) == [.inbound, .loopback])
+    }
+
+    /// Of a refused policy only those sides are closed of which something might be dropped, one before both.
+    @Test func whatTheKernelRefusesIsClosedForTheSidesItWouldMean() throws {
+        let ufw = HostPolicy(try HostRulesFixture("ufw").rules)
+        #expect(ufw.substitutes("no").map { Set($0.obstacles.keys) } == [[.inbound]])
+        #expect(ufw.substitutes("no").first?.gates.map(\.side) == [.inbound])
+        let script = HostPolicy(try HostRulesFixture("script").rules)
+        #expect(script.substitutes("no").map { Set($0.obstacles.keys) } == [[.inbound], [.loopback], [.inbound, .loopback]])
+        #expect(Set(script.substitutes("no")[0].gates.map(\.side)) == [.inbound, .loopback])
     }
 }

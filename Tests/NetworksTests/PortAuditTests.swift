@@ -18,9 +18,10 @@ import Testing
         #expect(try ufw.others(8081) == ["drop by ip filter INPUT"])
     }
 
-    @Test func ufwLimitsAreMatchesThatCannotBeJudged() throws {
+    @Test func ufwLimitsAreJudgedByTheListThatTheHostHas() throws {
         let limited = try HostRulesFixture("ufw").audit(9000).others
-        #expect(limited.gates.first?.answers.contains { $0.verdict == .closed && $0.note?.contains("recent") == true } == true)
+        let words = "recent --update --seconds 30 --hitcount 6 --name DEFAULT"
+        #expect(limited.gates.first?.answers.contains { $0.verdict == .reject && $0.when.contains(words) } == true)
     }
 
     @Test func theHostReachesItsOwnPortsBehindUfwAndFirewalld() throws {
@@ -103,10 +104,12 @@ import Testing
         let any = try #require(IPAddress("0.0.0.0"))
         var port = PublishedPort(
             binding: PortBinding(hostAddress: any, hostPort: 8081, containerPort: 80, proto: .tcp), target: target)
-        let audit = PortAudit(port, HostRules(), obstacle: "no such set")
+        let audit = PortAudit(port, HostRules(), obstacles: [.inbound: "no such set"])
         #expect(audit.others.reach == .nobody)
         #expect(audit.others.reason == "no such set")
+        #expect(audit.host.reach == .everybody)
+        #expect(PortAudit(port, HostRules(), obstacles: [.loopback: "no such set"]).host.reach == .nobody)
         port.binding.exposure = .open
-        #expect(PortAudit(port, HostRules(), obstacle: "no such set").others.reach == .everybody)
+        #expect(PortAudit(port, HostRules(), obstacles: [.inbound: "no such set"]).others.reach == .everybody)
     }
 }

@@ -21,13 +21,17 @@ enum PortAuditCommand {
             (a match with the socket's user, say) counts as closed, and is named. A port is taken out of the host's policy
             with the label dev.skiff.ports.exposure=open on its container.
 
+            Below the ports are the chains of the host's firewall that drop by default what is forwarded, and the rules marked
+            skiff that the engine has added there (skiffd --forward-rules).
+
             A container whose name is audit is asked about with 'skiff container port audit'.
             """, run: run)
 
     @Sendable private static func run(_ invocation: Invocation) throws -> CInt {
         let format = invocation.flags.string("format") ?? "table"
         guard ["table", "json"].contains(format) else { throw FlagFault("--format is table or json") }
-        let audit = try invocation.client().get("/skiff/v1/ports/audit", as: JSONValue.self)
+        let client = try invocation.client()
+        let audit = try client.get("/skiff/v1/ports/audit", as: JSONValue.self)
         if format == "json" {
             try Screen.out(audit.indented() + "\n")
             return 0
@@ -39,7 +43,22 @@ enum PortAuditCommand {
             let lines = ["PORT\tCONTAINER\tEXPOSURE\tTHIS HOST\tREACHED BY\tDECIDED BY"] + ports.map { line($0) }
             try Screen.out(TabbedText.align(lines))
         }
+        let forwarding = try client.get("/skiff/v1/ports/forwarding", as: JSONValue.self).array ?? []
+        if !forwarding.isEmpty {
+            let lines = ["CHAIN THAT DROPS\tBY\tCONTAINERS\tRULES"] + forwarding.map { chain($0) }
+            try Screen.out("\n" + TabbedText.align(lines))
+        }
         return 0
+    }
+
+    private static func chain(_ chain: JSONValue) -> String {
+        let rules = (chain["rules"]?.array ?? []).compactMap(\.string)
+        let isOpen = text(chain, "answer") == "added"
+        let shown = rules.prefix(2).joined(separator: "; ") + (rules.count > 2 ? "; and \(rules.count - 2) more" : "")
+        return [
+            text(chain, "chain"), text(chain, "end"), isOpen ? "pass" : "dropped",
+            isOpen ? "\(text(chain, "place")): \(shown)" : text(chain, "note"),
+        ].joined(separator: "\t")
     }
 
     private static func text(_ port: JSONValue, _ key: String) -> String { port[key]?.string ?? "" }

@@ -23,6 +23,28 @@ extension NetworkService {
             return AuditedPort(audit: audit, container: owner?.id, name: owner?.name)
         }
     }
+
+    /// Chains of other programs that drop by default what is forwarded, and what was done about each.
+    public func forwarding() async -> [ForwardDefault] { await core.sandboxes.forwarding() }
+}
+
+extension ForwardDefault: JSONWritable {
+    public func write(to writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("chain", chain)
+            writer.member("end", end)
+            writer.member("answer", answer.rawValue)
+            writer.member("place", place)
+            writer.member("rules", rules)
+            writer.member("note", ifPresent: note)
+        }
+    }
+
+    /// For people, where packets are dropped.
+    var warning: String? {
+        guard answer == .closed else { return nil }
+        return "chain \(chain) drops what containers send and receive by default (\(end)): \(note ?? "")"
+    }
 }
 
 extension AuditedPort: JSONWritable {

@@ -108,6 +108,8 @@ public final class SystemService: Sendable {
         info.warnings = [
             core.sandboxes.firewallObstacle.map { "ports cannot be published: \($0)" }, apparmor.warning, Self.missingCalls,
         ].compactMap { $0 }
+        info.warnings? += await core.sandboxes.forwarding().compactMap(\.warning)
+        info.warnings? += await core.sandboxes.overlappingRoutes()
         return info
     }
 

@@ -5,10 +5,10 @@ import Networks
 import TestSupport
 import Testing
 
-private let hasPartners = access("/usr/sbin/ufw", X_OK) == 0 && access("/usr/sbin/firewalld", X_OK) == 0
-
 /// ufw and firewalld as Debian has them, each in a host of its own, with private copies of its files.
-@Suite(.enabled(if: hasTables && hasPartners, "nf_tables, ufw and firewalld are needed: apt-get install ufw firewalld"))
+@Suite(
+    .enabled(
+        if: hasTables && FirewallPartner.arePresent, "nf_tables, ufw and firewalld are needed: apt-get install ufw firewalld"))
 struct FirewallPartnerTests {
     private static let address = NetworkScene.hostAddress
 
@@ -49,25 +49,99 @@ struct FirewallPartnerTests {
         let ports: [UInt16] = [8000, 8002, 8004, 8006, 8008]
         let container = try await SceneContainer(service, "web", ports: ports.map { .port($0, $0) })
         let servers = try ports.map { try EchoServer(container.thread, $0) }
-        try scene.letForward(service)
         try compare(scene, service, container, ports)
         #expect(try scene.fromNeighbour(Self.address, 8000) == .answered(seenAs: NetworkScene.neighbourAddress))
         #expect(try scene.fromNeighbour(Self.address, 8008, milliseconds: 300) == .silence)
         try ufw.ufw("allow 8008:8009/tcp", "deny 8000:8001/tcp", "delete allow 8000:8001/tcp")
-        try scene.letForward(service)
         #expect(
             eventually(timeout: 1) {
                 (try? scene.fromNeighbour(Self.address, 8008, milliseconds: 100))
                     == .answered(seenAs: NetworkScene.neighbourAddress)
             })
         try ufw.ufw("reload")
-        usleep(500_000)
-        try scene.letForward(service)
+        usleep(1_000_000)
         try compare(scene, service, container, ports)
         #expect(try scene.fromNeighbour(Self.address, 8000, milliseconds: 300) == .silence)
         try ufw.ufw("disable")
         usleep(500_000)
         try compare(scene, service, container, ports)
+        withExtendedLifetime(servers) {}
+        await service.shutdown()
+    }
+
+    /// `ufw limit`: six new connections of a source within thirty seconds are one too many, for a listener and for what is published,
+    /// and the list of sources is the same for both.
+    @Test func ufwLimitsPublishedPortsAsListeners() async throws {
+        let scene = try NetworkScene()
+        let ufw = try FirewallPartner(scene)
+        try ufw.ufw("limit 8000:8001/tcp", "--force enable")
+        let service = try await scene.started()
+        let container = try await SceneContainer(service, "web", ports: [.port(8000, 8000)])
+        let servers = try [EchoServer(container.thread, 8000), EchoServer(scene.host, 8001)]
+        func attempts(_ ports: [UInt16]) throws -> [Bool] {
+            _ = scene.output("echo / >/proc/self/net/xt_recent/DEFAULT")
+            return try ports.map { port in
+                try scene.fromNeighbour(Self.address, port, milliseconds: 300)
+                    == .answered(seenAs: NetworkScene.neighbourAddress)
+            }
+        }
+        let listener = try attempts([UInt16](repeating: 8001, count: 8))
+        #expect(listener == [true, true, true, true, true, false, false, false])
+        #expect(try attempts([UInt16](repeating: 8000, count: 8)) == listener)
+        #expect(try attempts([8001, 8000, 8001, 8000, 8001, 8000, 8000, 8001]) == listener)
+        let audit = try await service.auditPorts()
+        #expect(audit.first?.others.reach == .some)
+        #expect(
+            audit.first?.others.gates.flatMap(\.answers).contains {
+                $0.verdict == .reject && $0.when.contains { $0.contains("recent --update --seconds 30 --hitcount 6") }
+            } == true)
+        // Another's table, and ours of the family, gone: both are back, and go on.
+        _ = scene.output("nft delete table ip skiff")
+        #expect(eventually(timeout: 1.5) { scene.output("nft list table ip skiff").contains("guarded_any") })
+        try ufw.ufw("reload")
+        usleep(1_200_000)
+        #expect(try attempts([UInt16](repeating: 8000, count: 8)) == listener)
+        let second = try await SceneContainer(service, "second", ports: [.port(8008, 8008)])
+        #expect(try scene.fromNeighbour(Self.address, 8008, milliseconds: 300) == .silence)
+        try ufw.ufw("disable")
+        #expect(eventually(timeout: 1.5) { !scene.output("nft list tables").contains("ip skiff\n") })
+        #expect(scene.output("nft list tables").contains("inet skiff"))
+        withExtendedLifetime((servers, second)) {}
+        await service.shutdown()
+    }
+
+    /// An ipset is asked as it is when the packet comes.
+    @Test func ipsetsAreAsked() async throws {
+        let scene = try NetworkScene()
+        guard scene.output("ipset create friends hash:ip && ipset create pairs hash:ip,port && echo yes") == "yes\n" else {
+            return
+        }
+        try scene.loadIptables(
+            """
+            *filter
+            :INPUT DROP [0:0]
+            -A INPUT -i lo -j ACCEPT
+            -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+            -A INPUT -p tcp -m multiport --dports 8000,8001 -m set --match-set friends src -j ACCEPT
+            -A INPUT -p tcp -m set --match-set pairs src,dst -j ACCEPT
+            COMMIT
+            """)
+        let service = try await scene.started()
+        let ports: [UInt16] = [8000, 8002]
+        let container = try await SceneContainer(service, "web", ports: ports.map { .port($0, $0) })
+        let servers = try ports.map { try EchoServer(container.thread, $0) }
+        try compare(scene, service, container, ports)
+        _ = scene.output("ipset add friends \(NetworkScene.neighbourAddress)")
+        #expect(try scene.fromNeighbour(Self.address, 8000) == .answered(seenAs: NetworkScene.neighbourAddress))
+        try compare(scene, service, container, ports)
+        _ = scene.output(
+            "ipset add pairs \(NetworkScene.neighbourAddress),tcp:8002; ipset add pairs \(NetworkScene.neighbourAddress),tcp:8003"
+        )
+        #expect(try scene.fromNeighbour(Self.address, 8002) == .answered(seenAs: NetworkScene.neighbourAddress))
+        try compare(scene, service, container, ports)
+        _ = scene.output("ipset flush friends; ipset flush pairs")
+        try compare(scene, service, container, ports)
+        #expect(try scene.fromNeighbour(Self.address, 8000, milliseconds: 300) == .silence)
         withExtendedLifetime(servers) {}
         await service.shutdown()
     }
@@ -100,20 +174,10 @@ struct FirewallPartnerTests {
     }
 }
 
-extension NetworkScene {
-    /// What `skiffd` advises where a firewall forbids forwarding.
-    func letForward(_ service: SandboxService) throws {
-        let bridge = service.configuration.bridge
-        try host.run {
-            _ = system(
-                "for way in -i -o; do iptables-nft -C FORWARD $way \(bridge) -j ACCEPT 2>/dev/null || "
-                    + "iptables-nft -I FORWARD $way \(bridge) -j ACCEPT; done")
-        }
-    }
-}
-
 /// ufw or firewalld on a scene's host. Its files are copies.
 final class FirewallPartner {
+    static let arePresent = access("/usr/sbin/ufw", X_OK) == 0 && access("/usr/sbin/firewalld", X_OK) == 0
+
     private let scene: NetworkScene
     private let folder: String
 
@@ -140,7 +204,7 @@ final class FirewallPartner {
     }
 
     func ufw(_ commands: String...) throws {
-        let lines = commands.map { "ufw \($0)" }.joined(separator: "\n")
+        let lines = commands.map { $0.hasPrefix("sed ") ? $0 : "ufw \($0)" }.joined(separator: "\n")
         try bash(
             """
             cat >$S/run <<'END'
