@@ -60,7 +60,10 @@ public final class TreeArchiver {
 
     private func entry(_ name: PathBytes, in folder: borrowing Descriptor, _ path: PathBytes) throws {
         guard let status = try folder.status(of: name), status.kind != .socket, status.kind != .unknown else { return }
-        if form == .overlayUpper, status.isWhiteout { return try whiteout(name, path) }
+        if form == .overlayUpper {
+            if status.isWhiteout { return try whiteout(name, path) }
+            if status.kind == .regular, status.size == 0, Self.places.contains(path) { return }
+        }
         var entry = TarEntry(path: path, kind: Self.kind(status.kind), mode: status.mode)
         entry.uid = status.uid
         entry.gid = status.gid
@@ -104,6 +107,11 @@ public final class TreeArchiver {
         case .socket, .unknown: .other
         }
     }
+
+    /// Where a container's own files are mounted, and the sign by which programs know that they are in one. Empty, they are no
+    /// content of an image.
+    private static let places = Set(
+        ["etc/hosts", "etc/hostname", "etc/resolv.conf", ".dockerenv"].map { PathBytes($0.utf8) })
 
     private func whiteout(_ name: PathBytes, _ path: PathBytes) throws {
         let folder = path.dropLast(name.count)

@@ -17,18 +17,25 @@ struct AccountsTests {
     static let files = AccountFiles(passwd: passwd, group: group)
 
     @Test func `Nobody named is root, with root's home`() throws {
-        #expect(try Self.files.account("", groupAdd: []) == Account(uid: 0, gid: 0, groups: [], home: "/root"))
+        #expect(try Self.files.account("", groupAdd: []) == Account(uid: 0, gid: 0, groups: [0], home: "/root"))
     }
 
     @Test func `A name brings group, further groups and home`() throws {
         #expect(
-            try Self.files.account("app", groupAdd: []) == Account(uid: 1000, gid: 1001, groups: [10, 29], home: "/home/app"))
+            try Self.files.account("app", groupAdd: []) == Account(uid: 1000, gid: 1001, groups: [10, 29, 1001], home: "/home/app"))
     }
 
     @Test func `A group of one's own brings no others`() throws {
         #expect(
-            try Self.files.account("app:audio", groupAdd: []) == Account(uid: 1000, gid: 29, groups: [], home: "/home/app"))
-        #expect(try Self.files.account("1234:5678", groupAdd: ["wheel"]).groups == [10])
+            try Self.files.account("app:audio", groupAdd: []) == Account(uid: 1000, gid: 29, groups: [29], home: "/home/app"))
+        #expect(try Self.files.account("1234:5678", groupAdd: ["wheel"]).groups == [10, 5678])
+    }
+
+    @Test func `CVE-2022-36109 who sets another group id keeps the first one`() throws {
+        for user in ["", "app", "777", "1234:5678", "app:wheel"] {
+            let account = try Self.files.account(user, groupAdd: [])
+            #expect(account.groups.contains(account.gid), "\(user)")
+        }
     }
 
     @Test func `A name that looks like a number is a name first`() throws {

@@ -23,7 +23,7 @@ struct SecurityTests {
         #expect {
             try CapabilitySet.granted(add: ["FOO"], drop: [], privileged: false)
         } throws: {
-            ($0 as? Fault)?.message == "invalid capability: \"FOO\""
+            ($0 as? Fault)?.message == "invalid CapAdd: unknown capability: \"CAP_FOO\""
         }
     }
 

@@ -5,10 +5,10 @@ import State
 /// One create request on its way.
 struct ContainerCreation: Sendable {
     let core: EngineCore
-    let request: Docker.ContainerCreateRequest
+    var request: Docker.ContainerCreateRequest
     let caller: Caller
 
-    func run(name: String?, platform: String?) async throws -> Docker.ContainerCreateResponse {
+    mutating func run(name: String?, platform: String?) async throws -> Docker.ContainerCreateResponse {
         let wanted = name.map { $0.hasPrefix("/") ? String($0.dropFirst()) : $0 } ?? ""
         if !wanted.isEmpty { try Self.validate(wanted) }
         guard let imageName = request.image, !imageName.isEmpty else { throw Fault(.invalid, "no image specified") }
@@ -16,8 +16,14 @@ struct ContainerCreation: Sendable {
         if let platform, !platform.isEmpty { try check(platform, image, imageName) }
         let id = ObjectID.random()
         try checkLinks(request.hostConfig)
+        try resolveJoined(&request.hostConfig)
+        let inherited = try (request.hostConfig?.volumesFrom ?? []).map {
+            try InheritedMounts($0) { try core.registry.resolve($0) }
+        }
         let networks = core.sandboxes.networks
-        let fresh = ContainerWishes(request, image: image, imageName: imageName, id: id) { try? networks.resolve($0) }
+        let fresh = ContainerWishes(request, image: image, imageName: imageName, id: id, inherited: inherited) {
+            try? networks.resolve($0)
+        }
         // Looks at files of the host: off the cooperative pool.
         let (description, volumes, warnings) = try await core.pool.run { [core] in
             var wishes = fresh
@@ -42,9 +48,26 @@ struct ContainerCreation: Sendable {
         for link in host?.links ?? [] {
             let target = ContainerLink.parse(link).target
             do { _ = try core.registry.resolve(target) } catch {
-                throw Fault(error).prefixed("could not get container for \(target)")
+                // Not found would be said of the image.
+                throw Fault(.invalid, "could not get container for \(target): \(Fault(error).message)", subject: target)
             }
         }
+    }
+
+    /// Whose namespaces are to be joined is kept by its id, which no renaming changes. It must be there, except for the network's:
+    /// the start will want that.
+    private func resolveJoined(_ host: inout Docker.HostConfig?) throws {
+        func resolved(_ mode: String?) throws -> String? {
+            guard let mode, mode.hasPrefix("container:"), mode.utf8.count > 10 else { return mode }
+            do { return "container:" + (try core.registry.resolve(String(mode.dropFirst(10)))).id.text } catch {
+                throw Fault(.invalid, Fault(error).message, subject: mode)
+            }
+        }
+        guard var wished = host else { return }
+        wished.pidMode = try resolved(wished.pidMode)
+        wished.ipcMode = try resolved(wished.ipcMode)
+        if let found = try? resolved(wished.networkMode) { wished.networkMode = found }
+        host = wished
     }
 
     /// The wished name, or two words that nobody has.

@@ -31,6 +31,15 @@ extension ContainerService {
             SecurityOptions(description.host.securityOpt ?? []), privileged: description.host.privileged == true)
         response.execIDs = core.execs.ids(of: snapshot.id)
         response.hostConfig = description.host
+        response.hostConfig?.links = description.host.links?.map { text in
+            let (target, alias) = ContainerLink.parse(text)
+            let name = (try? core.registry.resolve(target))?.snapshot.name ?? target
+            return "/\(name):/\(snapshot.name)/\(alias)"
+        }
+        // What is in force where only the memory's limit was said. Not kept, so that an update may raise it.
+        if let memory = description.host.memory, memory > 0, (description.host.memorySwap ?? 0) == 0 {
+            response.hostConfig?.memorySwap = memory * 2
+        }
         response.graphDriver = graphDriver(snapshot)
         response.mounts = Self.mountPoints(description)
         response.config = description.config
@@ -176,6 +185,9 @@ extension ContainerService {
             guard ["created", "running", "paused", "restarting", "removing", "exited", "dead"].contains(word) else {
                 throw Fault(.invalid, "invalid filter 'status=\(word)'")
             }
+        }
+        for word in filters.get("exited") where Int(word) == nil {
+            throw Fault(.invalid, "invalid filter 'exited=\(word)': strconv.Atoi: parsing \"\(word)\": invalid syntax")
         }
         let limit = options.limit.flatMap { $0 > 0 ? $0 : nil }
         let all =

@@ -60,6 +60,11 @@ extension Container {
                 try open.open(child: Array(name.utf8), [.read, .directory]).changeMode(permissions)
             } catch let fault as KernelFault where fault.isExisting {}
         }
+        // By this file programs know that they run in a container, since docker's have it.
+        let upper = try open.open(child: Array("upper".utf8), [.path, .directory])
+        do {
+            _ = try upper.open(child: Array(".dockerenv".utf8), [.write, .create, .exclusive], permissions: 0o755)
+        } catch let fault as KernelFault where fault.isExisting {}
     }
 
     /// `-v` makes a missing source, `--mount` refuses it.
@@ -207,7 +212,7 @@ struct LogChoice {
         case "json-file", "local", "none": break
         default:
             throw Fault(
-                .invalid, "logger: no log driver named '\(driver)' is registered", subject: driver)
+                .invalid, "error looking up logging plugin \(driver): plugin \"\(driver)\" not found", subject: driver)
         }
         for (key, value) in config?.config ?? [:] {
             switch key {

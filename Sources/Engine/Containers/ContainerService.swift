@@ -22,7 +22,8 @@ public final class ContainerService: Sendable {
         _ request: Docker.ContainerCreateRequest, name: String?, platform: String? = nil, caller: Caller
     ) async throws -> Docker.ContainerCreateResponse {
         try await shielded { [core] in
-            try await ContainerCreation(core: core, request: request, caller: caller).run(name: name, platform: platform)
+            var creation = ContainerCreation(core: core, request: request, caller: caller)
+            return try await creation.run(name: name, platform: platform)
         }
     }
 
@@ -54,12 +55,12 @@ public final class ContainerService: Sendable {
     /// - Parameter signal: a name with or without SIG, or a number; nil is KILL.
     /// - Throws: `conflict` where it does not run.
     public func kill(_ reference: String, signal: String? = nil, caller: Caller) async throws {
-        let container = try core.registry.resolve(reference)
-        let number = try signal.flatMap { $0.isEmpty ? nil : try StopSignal.parse($0) } ?? StopSignal.kill
-        try await shielded {
-            do { try await container.kill(signal: number) } catch let fault as Fault where fault.kind == .conflict {
-                throw fault.prefixed("cannot kill container: \(reference)")
-            }
+        do {
+            let container = try core.registry.resolve(reference)
+            let number = try signal.flatMap { $0.isEmpty ? nil : try StopSignal.parse($0) } ?? StopSignal.kill
+            try await shielded { try await container.kill(signal: number) }
+        } catch let fault as Fault where [.conflict, .invalid, .notFound].contains(fault.kind) {
+            throw fault.prefixed("cannot kill container: \(reference)")
         }
     }
 
@@ -77,8 +78,12 @@ public final class ContainerService: Sendable {
         let container = try core.registry.resolve(reference)
         let wanted = name.hasPrefix("/") ? String(name.dropFirst()) : name
         guard !wanted.isEmpty else { throw Fault(.invalid, "Neither old nor new names may be empty") }
-        try ContainerCreation.validate(wanted)
-        try await shielded { try await container.rename(to: wanted) }
+        do {
+            try ContainerCreation.validate(wanted)
+            try await shielded { try await container.rename(to: wanted) }
+        } catch let fault as Fault where fault.kind == .conflict || fault.message.hasPrefix("Invalid container name") {
+            throw fault.prefixed("Error when allocating new name")
+        }
     }
 
     /// Success means that the container is gone for every client and that its name is free. Its files follow in the background.
@@ -149,12 +154,8 @@ public final class ContainerService: Sendable {
                 throw error
             }
             var response = Docker.ContainerWaitResponse()
+            // `Error` would say that the waiting failed. Why a start did is its own answer, and the container's State.Error.
             response.statusCode = Int(ending.exitCode)
-            if !ending.error.isEmpty {
-                var error = Docker.ContainerWaitExitError()
-                error.message = ending.error
-                response.error = error
-            }
             return response
         }
     }

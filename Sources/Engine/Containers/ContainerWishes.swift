@@ -12,6 +12,8 @@ struct ContainerWishes {
     let id: ObjectID
     /// The network of a name or id; nil where there is none.
     let findNetwork: @Sendable (String) -> NetworkRecord?
+    /// What containers of `--volumes-from` have mounted.
+    let inherited: [InheritedMounts]
     /// Names of the volumes that are to be made for this container.
     private(set) var newVolumes: [NewVolume] = []
     private(set) var warnings: [String] = []
@@ -24,8 +26,9 @@ struct ContainerWishes {
 
     init(
         _ request: Docker.ContainerCreateRequest, image: ImageRecord, imageName: String, id: ObjectID,
-        findNetwork: @escaping @Sendable (String) -> NetworkRecord?
+        inherited: [InheritedMounts], findNetwork: @escaping @Sendable (String) -> NetworkRecord?
     ) {
+        self.inherited = inherited
         self.findNetwork = findNetwork
         self.request = request
         self.image = image
@@ -45,7 +48,8 @@ struct ContainerWishes {
         fillDefaults(&description.host)
         description.endpoints = try endpoints(&description.host)
         description.mounts = try mounts(volumes: volumes)
-        guard !description.command.isEmpty, !description.command.allSatisfy(\.isEmpty) else {
+        // `[""]` is a command, which will not be found.
+        guard !description.command.isEmpty else {
             throw Fault(.invalid, "no command specified")
         }
         _ = try PortWishes.requests(description)
@@ -67,6 +71,11 @@ struct ContainerWishes {
         host.cgroupnsMode = host.cgroupnsMode.flatMap { $0.isEmpty ? nil : $0 } ?? "private"
         host.runtime = host.runtime.flatMap { $0.isEmpty ? nil : $0 } ?? "skiff"
         host.portBindings = host.portBindings ?? [:]
+        // -1 and 0 say the same as nothing.
+        if host.memorySwappiness == -1 { host.memorySwappiness = nil }
+        if host.pidsLimit == 0 || host.pidsLimit == -1 { host.pidsLimit = nil }
+        // On other networks they are the endpoint's.
+        if NetworkMode(host.networkMode) != .bridge { host.links = nil }
         if host.privileged != true {
             host.maskedPaths = host.maskedPaths ?? SecurityOptions.maskedPaths
             host.readonlyPaths = host.readonlyPaths ?? SecurityOptions.readonlyPaths
@@ -88,7 +97,13 @@ struct ContainerWishes {
         for rule in host.deviceCgroupRules ?? [] { _ = try HostDevice.parseRule(rule) }
         if let signal = request.stopSignal, !signal.isEmpty { _ = try StopSignal.parse(signal) }
         try validateModes()
+        if NetworkMode(host.networkMode) == .host, !(host.portBindings ?? [:]).isEmpty || host.publishAllPorts == true {
+            warnings.append("Published ports are discarded when using host network mode")
+        }
         try refuseUnsupported()
+        if (host.annotations ?? [:]).keys.contains("") {
+            throw Fault(.invalid, "invalid Annotations: the empty string is not permitted as an annotation key")
+        }
         for name in request.env ?? [] where name.hasPrefix("=") {
             throw Fault(.invalid, "invalid environment variable: \(name)", subject: name)
         }
@@ -161,7 +176,6 @@ struct ContainerWishes {
     /// What this engine does not have is refused by its name.
     private func refuseUnsupported() throws {
         func refuse(_ what: String) -> Fault { Fault(.unsupported, "\(what) is not supported by this engine", subject: what) }
-        if !(host.volumesFrom ?? []).isEmpty { throw refuse("--volumes-from") }
         if !(host.deviceRequests ?? []).isEmpty { throw refuse("--gpus (DeviceRequests)") }
         if !(host.storageOpt ?? [:]).isEmpty { throw refuse("--storage-opt") }
         if let driver = host.volumeDriver, !driver.isEmpty, driver != "local" { throw refuse("volume driver \(driver)") }
@@ -169,7 +183,7 @@ struct ContainerWishes {
             throw Fault(.invalid, "unknown or invalid runtime name: \(runtime)", subject: runtime)
         }
         if let isolation = host.isolation, !isolation.isEmpty, isolation != "default" {
-            throw Fault(.invalid, "invalid isolation (\(isolation)): linux only supports 'default'", subject: isolation)
+            throw Fault(.invalid, "Invalid isolation: \"\(isolation)\" - linux only supports 'default'", subject: isolation)
         }
     }
 
@@ -283,6 +297,10 @@ struct ContainerWishes {
         for mount in mounts where !seen.insert(PathText.clean(mount.destination)).inserted {
             throw Fault(.invalid, "Duplicate mount point: \(mount.destination)", subject: mount.destination)
         }
+        for mount in inherited.flatMap(\.mounts).reversed() where seen.insert(PathText.clean(mount.destination)).inserted {
+            if let name = mount.name { newVolumes.append(NewVolume(name: name, anonymous: mount.anonymous)) }
+            mounts.append(mount)
+        }
         let declared = Set((request.volumes ?? [:]).keys).union(image.config.settings.volumes)
         for path in declared.sorted() where !seen.contains(PathText.clean(path)) {
             mounts.append(volume(nil, at: try Self.destination(path), volumes))
@@ -296,14 +314,19 @@ struct ContainerWishes {
         let wrong = Fault(.invalid, "invalid volume specification: '\(text)'", subject: text)
         guard (1...3).contains(parts.count), !parts.contains("") else { throw wrong }
         if parts.count == 1 { return volume(nil, at: try Self.destination(parts[0]), volumes) }
-        let destination = try Self.destination(parts[1])
+        let destination: String
+        do { destination = try Self.destination(parts[1]) } catch let fault as Fault {
+            let kind = parts[0].hasPrefix("/") ? "bind" : "volume"
+            throw fault.prefixed("invalid volume specification: '\(text)': invalid mount config for type \"\(kind)\"")
+        }
         var mount: ContainerMount
         if parts[0].hasPrefix("/") {
             mount = ContainerMount(kind: .bind, destination: destination)
             mount.source = PathText.clean(parts[0])
             mount.createsSource = true
         } else {
-            mount = volume(try VolumeName.validated(parts[0]), at: destination, volumes)
+            mount = volume(try VolumeName.wished(parts[0]), at: destination, volumes)
+            mount.mode = "z"
         }
         guard parts.count == 3 else { return mount }
         mount.mode = parts[2]
@@ -344,8 +367,17 @@ struct ContainerWishes {
             mount.propagation = propagation
             if !mount.createsSource { try Container.checkSource(mount) }
         case "volume":
+            let driver = wish.volumeOptions?.driverConfig
+            if let name = driver?.name, !name.isEmpty, name != "local" {
+                throw Fault(
+                    .invalid,
+                    "create \(source): error looking up volume plugin \(name): plugin \"\(name)\" not found", subject: name)
+            }
+            if let option = (driver?.options ?? [:]).keys.sorted().first {
+                throw Fault(.unsupported, "volume option \(option) is not supported by this engine", subject: option)
+            }
             mount = volume(
-                source.isEmpty ? nil : try VolumeName.validated(source), at: destination, volumes,
+                source.isEmpty ? nil : try VolumeName.wished(source), at: destination, volumes,
                 labels: wish.volumeOptions?.labels ?? [:])
             mount.noCopy = wish.volumeOptions?.noCopy == true
             mount.subpath = wish.volumeOptions?.subpath ?? ""
@@ -357,7 +389,8 @@ struct ContainerWishes {
             if let mode = wish.tmpfsOptions?.mode, mode > 0 { mount.options.append("mode=" + String(mode, radix: 8)) }
             for option in wish.tmpfsOptions?.options ?? [] { mount.options.append(option.joined(separator: "=")) }
         case "": throw Fault(.invalid, "invalid mount config for type \"\": mount type unknown: \"\"")
-        default: throw invalid("mount type \"\(type)\" is not supported by this engine")
+        case "image", "npipe", "cluster": throw invalid("mount type \"\(type)\" is not supported by this engine")
+        default: throw invalid("mount type unknown")
         }
         mount.readOnly = wish.readOnly == true
         mount.fromMounts = true

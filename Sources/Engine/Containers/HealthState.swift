@@ -28,9 +28,12 @@ package struct HealthSettings: Sendable, Equatable {
 
     /// The request's check over the image's, member by member, as docker merges them.
     package static func merged(_ wanted: Docker.HealthConfig?, _ image: ImageHealthcheck?) throws -> Docker.HealthConfig? {
-        for value in [wanted?.interval, wanted?.timeout, wanted?.startPeriod, wanted?.startInterval] {
+        for (name, value) in [
+            ("Interval", wanted?.interval), ("Timeout", wanted?.timeout), ("StartPeriod", wanted?.startPeriod),
+            ("StartInterval", wanted?.startInterval),
+        ] {
             if let value, value != 0, value < 1_000_000 {
-                throw Fault(.invalid, "Interval, Timeout, StartPeriod and StartInterval in Healthcheck cannot be less than 1ms")
+                throw Fault(.invalid, "\(name) in Healthcheck cannot be less than 1ms")
             }
         }
         if let retries = wanted?.retries, retries < 0 { throw Fault(.invalid, "Retries in Healthcheck cannot be negative") }

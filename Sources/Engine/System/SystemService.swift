@@ -102,6 +102,9 @@ public final class SystemService: Sendable {
         runtime.path = core.configuration.runtimeBinary
         info.runtimes = ["skiff": runtime]
         info.liveRestoreEnabled = true
+        var swarm = Docker.SwarmInfo()
+        swarm.localNodeState = "inactive"
+        info.swarm = swarm
         let apparmor = try await core.apparmor.settled()
         info.securityOptions =
             (apparmor == .absent ? [] : ["name=apparmor"]) + ["name=seccomp,profile=builtin", "name=cgroupns"]

@@ -5,10 +5,19 @@ import State
 
 /// Docker's rules for a volume's name.
 package enum VolumeName {
+    /// As `validated`, in the words for a name that a new volume was to have.
+    package static func wished(_ name: String) throws -> String {
+        do { return try validated(name) } catch let fault as Fault { throw fault.prefixed("create \(name)") }
+    }
+
     package static func validated(_ name: String) throws -> String {
         let bytes = Array(name.utf8)
         func word(_ byte: UInt8) -> Bool {
             (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+        }
+        guard bytes.count != 1 else {
+            throw Fault(
+                .invalid, "volume name is too short, names should be at least two alphanumeric characters", subject: name)
         }
         guard bytes.count >= 2, bytes.count <= 255, word(bytes[0]),
             bytes.dropFirst().allSatisfy({ word($0) || [0x5F, 0x2E, 0x2D].contains($0) })
@@ -59,13 +68,21 @@ public final class VolumeService: Sendable {
     /// Makes the volume, or answers the one that has the name already.
     public func create(_ request: Docker.VolumeCreateRequest, caller: Caller) async throws -> Docker.Volume {
         if let driver = request.driver, !driver.isEmpty, driver != "local" {
-            throw Fault(.notFound, "error looking up volume plugin \(driver): plugin \"\(driver)\" not found", subject: driver)
+            throw Fault(
+                .notFound,
+                "create \(request.name ?? ""): error looking up volume plugin \(driver): plugin \"\(driver)\" not found",
+                subject: driver)
         }
         if let option = (request.driverOpts ?? [:]).keys.sorted().first {
-            throw Fault(.unsupported, "volume option \(option) is not supported by this engine", subject: option)
+            let name = request.name ?? ""
+            guard ["type", "device", "o", "size"].contains(option) else {
+                throw Fault(.invalid, "create \(name): invalid option: \"\(option)\"", subject: option)
+            }
+            throw Fault(
+                .unsupported, "create \(name): volume option \(option) is not supported by this engine", subject: option)
         }
         let wanted = request.name ?? ""
-        let name = wanted.isEmpty ? ObjectID.random().text : try VolumeName.validated(wanted)
+        let name = wanted.isEmpty ? ObjectID.random().text : try VolumeName.wished(wanted)
         var labels = request.labels ?? [:]
         if wanted.isEmpty { labels["com.docker.volume.anonymous"] = "" }
         let settings = Settings(labels: labels)

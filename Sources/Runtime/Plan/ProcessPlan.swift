@@ -31,7 +31,7 @@ struct ProcessPlan: Sendable {
     var seccomp: SeccompProgram?
 
     init(_ process: OCI.Process, linux: OCI.Linux?, place: String = "process") throws {
-        guard let first = process.args.first, !first.isEmpty else {
+        guard !process.args.isEmpty else {
             throw Fault(.invalid, "\(place).args is empty: name a command")
         }
         guard process.cwd.hasPrefix("/") else {

@@ -10,7 +10,7 @@ enum ExecutableLookup {
         }
         let path = environment.last { $0.hasPrefix("PATH=") }.map { $0.dropFirst(5) } ?? ""
         var refused: Fault?
-        for folder in path.split(separator: ":", omittingEmptySubsequences: false) {
+        for folder in command.isEmpty ? [] : path.split(separator: ":", omittingEmptySubsequences: false) {
             // An empty part is the current folder (environ(7)); runc refuses those, and so does this.
             guard folder.hasPrefix("/") else { continue }
             let candidate = "\(folder)/\(command)"

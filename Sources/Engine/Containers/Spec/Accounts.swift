@@ -72,7 +72,7 @@ package struct AccountFiles: Sendable {
             named = users.first { $0.uid == 0 }
         } else if let user = users.first(where: { $0.name == userText }) {
             named = user
-        } else if userText.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
+        } else if userText.drop(while: { $0 == "-" }).utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
             guard let uid = UInt32(userText), uid <= UInt32(Int32.max) else {
                 throw Fault(.invalid, "uids and gids must be in range 0-2147483647", subject: user)
             }
@@ -94,6 +94,8 @@ package struct AccountFiles: Sendable {
             let gid = try gid(group)
             if !account.groups.contains(gid) { account.groups.append(gid) }
         }
+        // Else a process that sets another group id leaves this one behind, and what it forbids (CVE-2022-36109).
+        if !account.groups.contains(account.gid) { account.groups.append(account.gid) }
         return account
     }
 

@@ -18,8 +18,8 @@ package enum CapabilitySet {
 
     /// - Throws: `invalid` that names an unknown capability.
     package static func granted(add: [String], drop: [String], privileged: Bool) throws -> [String] {
-        let add = try add.map(canonical)
-        let drop = try drop.map(canonical)
+        let add = try add.map { try canonical($0, of: "CapAdd") }
+        let drop = try drop.map { try canonical($0, of: "CapDrop") }
         if privileged { return all }
         if drop.contains("ALL") {
             return add.contains("ALL") ? all : unique(add)
@@ -29,12 +29,12 @@ package enum CapabilitySet {
     }
 
     /// `net_admin`, `CAP_NET_ADMIN` and `ALL` in one form.
-    private static func canonical(_ text: String) throws -> String {
+    private static func canonical(_ text: String, of list: String) throws -> String {
         let upper = text.uppercased()
         if upper == "ALL" { return upper }
         let name = upper.hasPrefix("CAP_") ? upper : "CAP_" + upper
         guard all.contains(name) else {
-            throw Fault(.invalid, "invalid capability: \"\(text)\"", subject: text)
+            throw Fault(.invalid, "invalid \(list): unknown capability: \"\(name)\"", subject: text)
         }
         return name
     }

@@ -1,6 +1,28 @@
 import Linux
 import Model
 
+/// A set as cpuset(7) writes it: `0-3,7`.
+struct ProcessorList {
+    private let ranges: [ClosedRange<Int>]
+
+    /// Nil for what is no such list.
+    init?(_ text: String) {
+        var ranges: [ClosedRange<Int>] = []
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+            guard (1...2).contains(ends.count), let first = ends.first ?? nil, let last = ends.last ?? nil,
+                0 <= first, first <= last, last < 1 << 20
+            else { return nil }
+            ranges.append(first...last)
+        }
+        self.ranges = ranges
+    }
+
+    func isWithin(_ other: ProcessorList) -> Bool {
+        ranges.allSatisfy { range in range.allSatisfy { number in other.ranges.contains { $0.contains(number) } } }
+    }
+}
+
 /// HostConfig's limits as the runtime specification has them, by docker's rules.
 package enum ResourceLimits {
     /// Docker's checks and words. Changes nothing.
@@ -34,7 +56,12 @@ package enum ResourceLimits {
             if (host.cpuQuota ?? 0) > 0 {
                 throw Fault(.invalid, "Conflicting options: Nano CPUs and CPU Quota cannot both be set")
             }
-            if cpus < 0 { throw Fault(.invalid, "range of CPUs is from 0.01 to the number of processors") }
+            let count = HostFigures.processors
+            if cpus < 0 || cpus > count * 1_000_000_000 {
+                throw Fault(
+                    .invalid,
+                    "Range of CPUs is from 0.01 to \(count).00, as there are only \(count) CPUs available", subject: "\(cpus)")
+            }
         }
         let period = host.cpuPeriod ?? 0
         if period != 0, !(1000...1_000_000).contains(period) {
@@ -42,6 +69,19 @@ package enum ResourceLimits {
         }
         let quota = host.cpuQuota ?? 0
         if quota > 0, quota < 1000 { throw Fault(.invalid, "CPU cfs quota can not be less than 1ms (i.e. 1000)") }
+        for (what, text, unit, folder) in [
+            ("cpuset cpus", host.cpusetCpus ?? "", "CPUs", "cpu"),
+            ("cpuset mems", host.cpusetMems ?? "", "memory nodes", "node"),
+        ] where !text.isEmpty {
+            guard let wanted = ProcessorList(text) else {
+                throw Fault(.invalid, "Invalid value \(text) for \(what): invalid format: \(text)", subject: text)
+            }
+            guard let online = (try? Files.read("/sys/devices/system/\(folder)/online", limit: 1 << 16)) else { continue }
+            let there = String(decoding: online, as: UTF8.self).split(separator: "\n").first.map(String.init) ?? ""
+            guard let available = ProcessorList(there), !wanted.isWithin(available) else { continue }
+            throw Fault(
+                .invalid, "Requested \(unit) are not available - requested \(text), available: \(there)", subject: text)
+        }
         let weight = host.blkioWeight ?? 0
         if weight != 0, !(10...1000).contains(weight) {
             throw Fault(.invalid, "Range of blkio weight is from 10 to 1000")

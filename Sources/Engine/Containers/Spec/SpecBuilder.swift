@@ -176,24 +176,23 @@ struct SpecBuilder {
     private func mounts() throws -> [OCI.Mount] {
         var mounts = systemMounts
         let taken = Set(description.mounts.map { PathText.clean($0.destination) })
-        mounts.removeAll { taken.contains($0.destination) }
-        for (name, place) in Self.networkFiles where !taken.contains(place) {
-            mounts.append(
-                OCI.Mount(
-                    destination: place, type: "bind", source: input.filesFolder + "/" + name,
-                    options: ["rbind", "rprivate"]))
-        }
+        // Who brings a /dev brings all of it.
+        mounts.removeAll { taken.contains($0.destination) || taken.contains("/dev") && $0.destination.hasPrefix("/dev/") }
+        mounts += Self.ordered(description.mounts, filesFolder: input.filesFolder)
         if let initPath = input.initPath {
             mounts.append(
                 OCI.Mount(destination: "/sbin/docker-init", type: "bind", source: initPath, options: ["bind", "ro"]))
         }
-        mounts += Self.ordered(description.mounts).map(Self.mount)
         return mounts
     }
 
-    /// Outer folders before what lies in them.
-    private static func ordered(_ mounts: [ContainerMount]) -> [ContainerMount] {
-        mounts.enumerated().sorted { left, right in
+    /// The wished mounts and the network files, outer folders before what lies in them: a volume at /etc does not hide the latter.
+    private static func ordered(_ wished: [ContainerMount], filesFolder: String) -> [OCI.Mount] {
+        let taken = Set(wished.map { PathText.clean($0.destination) })
+        let files = networkFiles.filter { !taken.contains($0.1) }.map { name, place in
+            OCI.Mount(destination: place, type: "bind", source: filesFolder + "/" + name, options: ["rbind", "rprivate"])
+        }
+        return (files + wished.map(mount)).enumerated().sorted { left, right in
             let depths = (PathText.depth(left.element.destination), PathText.depth(right.element.destination))
             return depths.0 == depths.1 ? left.offset < right.offset : depths.0 < depths.1
         }.map(\.element)
@@ -203,15 +202,7 @@ struct SpecBuilder {
     /// - Parameter exists: whether a source is there.
     static func storage(_ description: ContainerDescription, filesFolder: String, exists: (String) -> Bool) -> [OCI.Mount] {
         let kept = description.mounts.filter { $0.kind != .tmpfs }
-        let taken = Set(kept.map { PathText.clean($0.destination) })
-        var mounts: [OCI.Mount] = []
-        for (name, place) in networkFiles where !taken.contains(place) {
-            mounts.append(
-                OCI.Mount(
-                    destination: place, type: "bind", source: filesFolder + "/" + name, options: ["rbind", "rprivate"]))
-        }
-        mounts += ordered(kept).map(mount)
-        return mounts.filter { exists($0.source ?? "") }
+        return ordered(kept, filesFolder: filesFolder).filter { exists($0.source ?? "") }
     }
 
     private static let networkFiles = [
