@@ -445,7 +445,7 @@ checkpoint ls other
 stats --no-stream nobody
 stats --no-stream --format '{{.Name}}' other
 events --since 0s --until 0s --filter nonsense=1
-info --format '{{.Swarm.LocalNodeState}} {{.Driver}} {{.OSType}}'
+info --format '{{.Swarm.LocalNodeState}} {{.OSType}}'
 rm -f other
 """.strip().splitlines()
 
@@ -457,6 +457,7 @@ AROUND = [
     (re.compile(r"OCI runtime exec failed: exec failed: unable to start container process: "), ""),
     (re.compile(r": unknown(?=: permission denied|\n|$)"), ""), (re.compile(r"(?<=[ef]f00|fe00)::0(?=\t)"), "::"),
     (re.compile(r"\b172\.\d+\.\d+\.\d+\b"), "ADDRESS"), (re.compile(r"(?<=ALIAS_NAME=/)\w+(?=/)"), "NAME"),
+    (re.compile(r"\b[A-Z][a-z][a-z] +\d+ \d\d:\d\d\b"), "TIME"), (re.compile(r"(?<=time=\")[^\"]+"), "TIME"), (re.compile(r"(Up|\)) (\d+|Less).*"), r"\1 SPAN"),
     (re.compile(r"failed to set up container networking: "), ""), (re.compile(r"(?<=on endpoint )\w+"), "NAME"),
 ]
 
@@ -475,7 +476,7 @@ OTHERWISE = {
     "volume-opt|^volume (create -o type|ls|inspect -f|rm v1)": ("codes differ", "options of local volumes are not in this engine"),
     "^--sysctl .*--network host|^--tmpfs /x:nonsense|^--log-opt max|^--hostname a{60}": ("codes differ", "refused at creation, not at the start"),
     "^run .*(resolv.conf|/proc/1/cgroup|/proc/mounts| ls -la /| ls -ld /tmp| -v /etc )": ("texts differ", "a cgroup namespace of its own; no remarks in resolv.conf"),
-    "^run .* -u (u|nobody|5) |^exec .* -u u one": ("codes differ", "dockerd's vfs keeps the mode of this image's root folder; /etc/passwd is the container's"),
+    "^run .* -u (u|nobody:u|5) |^exec .* -u u one": ("codes differ", "dockerd's vfs keeps the mode of this image's root folder; /etc/passwd is the container's"),
     "^run .*(/etc/passwd | -p 8080:80 -p 8080:81|pid container:other)": ("texts differ", "the same refusal in other words"),
     "^exec one (nonexistent|/etc)|^exec -[uw] no": ("codes differ", "said on stderr, with the exit code of later versions"),
     "^exec -w /nonexistent|^(top|pause|unpause|exec) one": ("texts differ", "process ids; later versions' words"),

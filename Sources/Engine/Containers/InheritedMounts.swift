@@ -21,7 +21,7 @@ struct InheritedMounts: Sendable {
             var mount = mount
             mount.readOnly = mount.readOnly || modes.contains("ro")
             mount.noCopy = true
-            mount.mode = modes.contains("ro") ? "ro" : ""
+            mount.mode = ""
             return mount
         }
     }
