@@ -22,7 +22,8 @@ struct AccountsTests {
 
     @Test func `A name brings group, further groups and home`() throws {
         #expect(
-            try Self.files.account("app", groupAdd: []) == Account(uid: 1000, gid: 1001, groups: [10, 29, 1001], home: "/home/app"))
+            try Self.files.account("app", groupAdd: [])
+                == Account(uid: 1000, gid: 1001, groups: [10, 29, 1001], home: "/home/app"))
     }
 
     @Test func `A group of one's own brings no others`() throws {

@@ -135,7 +135,8 @@ import Testing
             let store = fixture.store
             async let late = pull(store, second, contents)
             async let early = pull(store, first, contents)
-            await Task.detached { contents.state.wait { $0.asked.count == 2 ? () : nil } }.value
+            // never a thread of the pool that only waits: the pulls need them
+            while contents.state.update({ $0.asked.count }) < 2 { try await Task.sleep(for: .milliseconds(5)) }
             // Both wait for the shared one by now, or find it soon.
             try await Task.sleep(for: .milliseconds(50))
             contents.state.update { _ = $0.held.remove(shared.0.digest) }
@@ -160,9 +161,9 @@ import Testing
         let store = fixture.store
         async let pulled = pull(store, wanted, contents)
         let partial = fixture.scratch.path + "/data/blobs/partial/sha256-" + layer.0.digest.hex
-        await Task.detached {
-            for _ in 0..<3000 where (try? readFile(partial).count) != Int(layer.0.size) { _ = run(["/bin/sleep", "0.01"]) }
-        }.value
+        for _ in 0..<3000 where (try? readFile(partial).count) != Int(layer.0.size) {
+            try await Task.sleep(for: .milliseconds(10))
+        }
         try await Task.sleep(for: .milliseconds(50))
         #expect(try readFile(partial).count == Int(layer.0.size))
         contents.release()

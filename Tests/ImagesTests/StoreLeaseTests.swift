@@ -66,7 +66,7 @@ import Testing
         let sink = HaltingSink()
         let store = fixture.store
         async let saving: Void = store.save(["a:1"], to: sink)
-        await Task.detached { sink.state.wait { $0.begun ? () : nil } }.value
+        while !sink.state.update({ $0.begun }) { try await Task.sleep(for: .milliseconds(2)) }
         _ = try await fixture.store.remove("a:1", force: true, prune: true, caller: fixture.caller) { _ in false }
         #expect(throws: Fault.self) { try fixture.store.image(image.id) }
         #expect(try leases(fixture) == 1)
@@ -88,7 +88,7 @@ import Testing
         let source = HaltingSource(archive, after: archive.count - 4096)
         let (store, caller) = (fixture.store, fixture.caller)
         async let loading = store.load(source, caller: caller)
-        await Task.detached { source.state.wait { $0.waits ? () : nil } }.value
+        while !source.state.update({ $0.waits }) { try await Task.sleep(for: .milliseconds(2)) }
         _ = try await fixture.store.remove("a:1", force: true, prune: true, caller: fixture.caller) { _ in false }
         source.state.update { $0.released = true }
         #expect(try await loading.map(\.id) == [image.id])

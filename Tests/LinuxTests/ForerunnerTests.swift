@@ -38,8 +38,9 @@ import Testing
 
     @Test func whatIsClosedAsideIsClosedAtItsEnd() throws {
         let ends = try Sockets.pair()
-        let one = try Processes.duplicate(ends.one.raw, atLeast: 3).release()
-        let other = try Processes.duplicate(ends.other.raw, atLeast: 3).release()
+        // Numbers that no other test's files get once they are free.
+        let one = try Processes.duplicate(ends.one.raw, atLeast: 901).release()
+        let other = try Processes.duplicate(ends.other.raw, atLeast: 902).release()
         do {
             let closing = ClosingAside([one, other])
             _ = consume closing

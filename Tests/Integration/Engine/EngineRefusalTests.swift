@@ -22,7 +22,7 @@ import TestSupport
             ),
             (["--restart", "always", "busybox:test", "true"], 125, ""),
             (["nosuchimage:x", "true"], 125, "nosuchimage"),
-            (["--cap-add", "FOO", "busybox:test", "true"], 125, "invalid capability"),
+            (["--cap-add", "FOO", "busybox:test", "true"], 125, "unknown capability"),
             (["-m", "1m", "busybox:test", "true"], 125, "Minimum memory limit allowed is 6MB"),
         ]
         for (arguments, status, text) in cases {

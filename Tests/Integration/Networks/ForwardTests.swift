@@ -13,18 +13,22 @@ import Testing
 struct ForwardTests {
     private static let open: UInt16 = 9000
     private static let denied: UInt16 = 9001
-    private static let published: UInt16 = 8000
-
     /// A container that publishes a port, and two servers in the neighbourhood.
     private final class Stage: Sendable {
+        static let usual: UInt16 = 8000
         let scene: NetworkScene
         let service: SandboxService
         let container: SceneContainer
         let servers: [EchoServer]
+        /// A lease that is not let go of keeps its port: each stage of a scene has one of its own.
+        let published: UInt16
 
-        init(_ scene: NetworkScene, _ change: @escaping @Sendable (inout NetworksConfiguration) -> Void = { _ in }) async throws
-        {
+        init(
+            _ scene: NetworkScene, publishing port: UInt16 = Stage.usual,
+            _ change: @escaping @Sendable (inout NetworksConfiguration) -> Void = { _ in }
+        ) async throws {
             self.scene = scene
+            published = port
             service = try scene.service(change)
             try await service.restore([])
             container = try await SceneContainer(service, "web", ports: [.port(published, 80)])
@@ -65,7 +69,7 @@ struct ForwardTests {
         try ufw.ufw(
             "sed -i 's/^DEFAULT_FORWARD_POLICY=.*/DEFAULT_FORWARD_POLICY=\"\(policy)\"/' /etc/default/ufw",
             "route deny proto tcp from any to \(NetworkScene.neighbourAddress) port \(Self.denied)",
-            "allow \(Self.published)/tcp", "--force enable")
+            "allow \(Stage.usual)/tcp", "--force enable")
         stage.becomes("enabled")
         // What shows rules shows ours.
         #expect(scene.output("iptables-nft -S FORWARD").contains("-i skiff0 -m comment --comment skiff -j ACCEPT"))
@@ -76,9 +80,9 @@ struct ForwardTests {
         #expect(found.allSatisfy { $0.answer == .added })
         try ufw.ufw("reload")
         stage.becomes("reloaded")
-        try ufw.ufw("deny \(Self.published)/tcp", "delete allow \(Self.published)/tcp")
+        try ufw.ufw("deny \(Stage.usual)/tcp", "delete allow \(Stage.usual)/tcp")
         stage.becomes("port denied", reached: false)
-        try ufw.ufw("allow \(Self.published)/tcp", "delete deny \(Self.published)/tcp", "disable")
+        try ufw.ufw("allow \(Stage.usual)/tcp", "delete deny \(Stage.usual)/tcp", "disable")
         stage.becomes("disabled", denied: true)
         #expect(!scene.output("iptables-nft -S FORWARD").contains("skiff"))
         try ufw.ufw("--force enable")
@@ -104,13 +108,13 @@ struct ForwardTests {
         try firewalld.startFirewalld(backend: backend)
         defer { firewalld.stop() }
         let deny = "--direct --add-rule ipv4 filter FORWARD 0 -p tcp --dport \(Self.denied) -j DROP"
-        try firewalld.firewalld("--zone=public --add-interface=lan0", "--add-port=\(Self.published)/tcp", deny)
+        try firewalld.firewalld("--zone=public --add-interface=lan0", "--add-port=\(Stage.usual)/tcp", deny)
         stage.becomes("started")
         let found = await stage.service.forwarding()
         #expect(!found.isEmpty && found.allSatisfy { $0.answer == .added }, "\(found)")
         try firewalld.firewalld("--reload")
         stage.becomes("reloaded", denied: true, reached: false)
-        try firewalld.firewalld("--add-port=\(Self.published)/tcp", deny)
+        try firewalld.firewalld("--add-port=\(Stage.usual)/tcp", deny)
         stage.becomes("as before")
         await stage.service.shutdown()
     }
@@ -157,7 +161,7 @@ struct ForwardTests {
         first.becomes("added", denied: true)
         await first.service.release(first.container.lease.record.id)
         await first.service.shutdown()
-        let stage = try await Stage(scene) { $0.opensForwarding = false }
+        let stage = try await Stage(scene, publishing: 8001) { $0.opensForwarding = false }
         #expect(!scene.output("nft list ruleset").contains("comment \"skiff\""))
         #expect(scene.warnings.withLock { $0.contains { $0.contains("iptables -A FORWARD -i skiff0 -j ACCEPT") } })
         #expect(await stage.service.forwarding().map(\.answer) == [.closed])
@@ -203,7 +207,7 @@ struct ForwardTests {
         #expect(stage.reachesOut && stage.isReached)
         await stage.service.release(stage.container.lease.record.id)
         await stage.service.shutdown()
-        let again = try await Stage(scene)
+        let again = try await Stage(scene, publishing: 8001)
         #expect(await again.service.forwarding().isEmpty)
         // The same for input: a policy without rules is a rule.
         _ = scene.output("iptables-legacy -P INPUT DROP")

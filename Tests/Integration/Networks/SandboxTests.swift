@@ -298,7 +298,7 @@ import TestSupport
         await second.shutdown()
     }
 
-    /// Docker's daemon sets the policy of the forward chain to drop, which no accept of ours outweighs.
+    /// Docker's daemon sets the policy of the forward chain to drop, which only a rule in that chain outweighs (`ForwardTests`).
     @Test(.enabled(if: hasTables, Self.reason)) func anotherProgramsForwardPolicyIsNamed() async throws {
         let scene = try NetworkScene()
         let result = try scene.host.run {
@@ -310,7 +310,9 @@ import TestSupport
         try #require(result.status == 0, "\(result.error)")
         let service = try await scene.started()
         #expect(
-            scene.warnings.withLock { $0.contains { $0.hasPrefix("chain FORWARD of table filter, another program's, drops") } })
+            scene.warnings.withLock {
+                $0.contains { $0.hasPrefix("chain ip filter FORWARD drops what none of its rules lets pass") }
+            })
         await service.shutdown()
     }
 
