@@ -15,23 +15,19 @@ struct ForwardTests {
     private static let denied: UInt16 = 9001
     /// A container that publishes a port, and two servers in the neighbourhood.
     private final class Stage: Sendable {
-        static let usual: UInt16 = 8000
+        static let published: UInt16 = 8000
         let scene: NetworkScene
         let service: SandboxService
         let container: SceneContainer
         let servers: [EchoServer]
-        /// A lease that is not let go of keeps its port: each stage of a scene has one of its own.
-        let published: UInt16
 
         init(
-            _ scene: NetworkScene, publishing port: UInt16 = Stage.usual,
-            _ change: @escaping @Sendable (inout NetworksConfiguration) -> Void = { _ in }
+            _ scene: NetworkScene, _ change: @escaping @Sendable (inout NetworksConfiguration) -> Void = { _ in }
         ) async throws {
             self.scene = scene
-            published = port
             service = try scene.service(change)
             try await service.restore([])
-            container = try await SceneContainer(service, "web", ports: [.port(published, 80)])
+            container = try await SceneContainer(service, "web", ports: [.port(Self.published, 80)])
             servers = try [
                 EchoServer(scene.neighbour, open), EchoServer(scene.neighbour, denied), EchoServer(container.thread, 80),
             ]
@@ -44,7 +40,7 @@ struct ForwardTests {
         var reachesOut: Bool { answers(open) }
         var reachesDenied: Bool { answers(denied) }
         var isReached: Bool {
-            (try? scene.fromNeighbour(NetworkScene.hostAddress, published, milliseconds: 150))
+            (try? scene.fromNeighbour(NetworkScene.hostAddress, Self.published, milliseconds: 150))
                 == .answered(seenAs: NetworkScene.neighbourAddress)
         }
 
@@ -69,7 +65,7 @@ struct ForwardTests {
         try ufw.ufw(
             "sed -i 's/^DEFAULT_FORWARD_POLICY=.*/DEFAULT_FORWARD_POLICY=\"\(policy)\"/' /etc/default/ufw",
             "route deny proto tcp from any to \(NetworkScene.neighbourAddress) port \(Self.denied)",
-            "allow \(Stage.usual)/tcp", "--force enable")
+            "allow \(Stage.published)/tcp", "--force enable")
         stage.becomes("enabled")
         // What shows rules shows ours.
         #expect(scene.output("iptables-nft -S FORWARD").contains("-i skiff0 -m comment --comment skiff -j ACCEPT"))
@@ -80,9 +76,9 @@ struct ForwardTests {
         #expect(found.allSatisfy { $0.answer == .added })
         try ufw.ufw("reload")
         stage.becomes("reloaded")
-        try ufw.ufw("deny \(Stage.usual)/tcp", "delete allow \(Stage.usual)/tcp")
+        try ufw.ufw("deny \(Stage.published)/tcp", "delete allow \(Stage.published)/tcp")
         stage.becomes("port denied", reached: false)
-        try ufw.ufw("allow \(Stage.usual)/tcp", "delete deny \(Stage.usual)/tcp", "disable")
+        try ufw.ufw("allow \(Stage.published)/tcp", "delete deny \(Stage.published)/tcp", "disable")
         stage.becomes("disabled", denied: true)
         #expect(!scene.output("iptables-nft -S FORWARD").contains("skiff"))
         try ufw.ufw("--force enable")
@@ -108,13 +104,13 @@ struct ForwardTests {
         try firewalld.startFirewalld(backend: backend)
         defer { firewalld.stop() }
         let deny = "--direct --add-rule ipv4 filter FORWARD 0 -p tcp --dport \(Self.denied) -j DROP"
-        try firewalld.firewalld("--zone=public --add-interface=lan0", "--add-port=\(Stage.usual)/tcp", deny)
+        try firewalld.firewalld("--zone=public --add-interface=lan0", "--add-port=\(Stage.published)/tcp", deny)
         stage.becomes("started")
         let found = await stage.service.forwarding()
         #expect(!found.isEmpty && found.allSatisfy { $0.answer == .added }, "\(found)")
         try firewalld.firewalld("--reload")
         stage.becomes("reloaded", denied: true, reached: false)
-        try firewalld.firewalld("--add-port=\(Stage.usual)/tcp", deny)
+        try firewalld.firewalld("--add-port=\(Stage.published)/tcp", deny)
         stage.becomes("as before")
         await stage.service.shutdown()
     }
@@ -154,14 +150,19 @@ struct ForwardTests {
         await stage.service.shutdown()
     }
 
+    /// An engine that comes and goes before another one: with it its ports and servers go.
+    private func firstStage(_ scene: NetworkScene, _ body: (Stage) throws -> Void) async throws {
+        let stage = try await Stage(scene)
+        try body(stage)
+        await stage.service.release(stage.container.lease.record.id)
+        await stage.service.shutdown()
+    }
+
     @Test func onlyAWarningWhereItIsWished() async throws {
         let scene = try NetworkScene()
         try scene.load("table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }\n}")
-        let first = try await Stage(scene)
-        first.becomes("added", denied: true)
-        await first.service.release(first.container.lease.record.id)
-        await first.service.shutdown()
-        let stage = try await Stage(scene, publishing: 8001) { $0.opensForwarding = false }
+        try await firstStage(scene) { $0.becomes("added", denied: true) }
+        let stage = try await Stage(scene) { $0.opensForwarding = false }
         #expect(!scene.output("nft list ruleset").contains("comment \"skiff\""))
         #expect(scene.warnings.withLock { $0.contains { $0.contains("iptables -A FORWARD -i skiff0 -j ACCEPT") } })
         #expect(await stage.service.forwarding().map(\.answer) == [.closed])
@@ -200,14 +201,13 @@ struct ForwardTests {
         guard access("/usr/sbin/iptables-legacy", X_OK) == 0,
             scene.output("iptables-legacy -P FORWARD DROP && echo yes") == "yes\n"
         else { return }
-        let stage = try await Stage(scene)
-        #expect(!stage.reachesOut)
-        #expect(scene.warnings.withLock { $0.contains { $0.contains("iptables-legacy -I FORWARD -i skiff0 -j ACCEPT") } })
-        _ = scene.output("iptables-legacy -I FORWARD -i skiff0 -j ACCEPT; iptables-legacy -I FORWARD -o skiff0 -j ACCEPT")
-        #expect(stage.reachesOut && stage.isReached)
-        await stage.service.release(stage.container.lease.record.id)
-        await stage.service.shutdown()
-        let again = try await Stage(scene, publishing: 8001)
+        try await firstStage(scene) { stage in
+            #expect(!stage.reachesOut)
+            #expect(scene.warnings.withLock { $0.contains { $0.contains("iptables-legacy -I FORWARD -i skiff0 -j ACCEPT") } })
+            _ = scene.output("iptables-legacy -I FORWARD -i skiff0 -j ACCEPT; iptables-legacy -I FORWARD -o skiff0 -j ACCEPT")
+            #expect(stage.reachesOut && stage.isReached)
+        }
+        let again = try await Stage(scene)
         #expect(await again.service.forwarding().isEmpty)
         // The same for input: a policy without rules is a rule.
         _ = scene.output("iptables-legacy -P INPUT DROP")
