@@ -75,7 +75,7 @@ final class Firewall {
         forgetFlows(removed: changes.flatMap(\.remove), added: changes.flatMap(\.add))
         if keeper.isNeeded, rules.networks != before.networks { settleForwarding() }
         // iptables-legacy tells nobody of changes.
-        if !changes.allSatisfy({ $0.add.isEmpty }), LegacyTables.familiesWithInputRules() != host.legacy { try follow() }
+        if !changes.allSatisfy({ $0.add.isEmpty }), LegacyTables.differ(from: host) { try follow() }
     }
 
     private func takeOut(_ ids: [ObjectID]) -> [FirewallRules.Network] {

@@ -66,8 +66,7 @@ extension HostRules {
                 name, rules: try socket.rules(of: name), sets: try socket.sets(of: name),
                 members: { try socket.members(of: $0, in: name) })
         }
-        all.legacy = LegacyTables.familiesWithInputRules()
-        all.legacyLoopback = all.legacy.filter { !LegacyTables.letsLoopbackPass($0) }
+        (all.legacy, all.legacyLoopback) = LegacyTables.familiesWithInputRules()
         return all
     }
 
@@ -145,14 +144,20 @@ enum LegacyTables {
         XTables.chains(at: .input, isIPv6: family == 10).map { Array($0.values) }
     }
 
-    /// NFPROTO_IPV4, NFPROTO_IPV6 where a table of the old kind has, or may have, rules for input, or drops all of it.
-    static func familiesWithInputRules() -> [UInt8] {
-        [2, 10].filter { family in
+    /// NFPROTO_IPV4, NFPROTO_IPV6 where a table of the old kind has, or may have, rules for input, or drops all of it; and those of
+    /// them where that may hit what comes by lo.
+    static func familiesWithInputRules() -> (all: [UInt8], loopback: [UInt8]) {
+        let all = [2, 10].filter { family in
             chains(family)?.contains { $0.count > 1 || $0.last?.outcome == .drop } ?? true
         }
+        return (all, all.filter { !(chains($0)?.allSatisfy(letsLoopbackPass) ?? false) })
     }
 
-    static func letsLoopbackPass(_ family: UInt8) -> Bool { chains(family)?.allSatisfy(letsLoopbackPass) ?? false }
+    /// The old tables are not any more as these rules were read.
+    static func differ(from host: HostRules) -> Bool {
+        let now = familiesWithInputRules()
+        return now.all != host.legacy || now.loopback != host.legacyLoopback
+    }
 
     /// Whether a rule lets all pass that comes by lo (`-i lo -j ACCEPT`), before any that may not.
     static func letsLoopbackPass(_ rules: [XTables.Rule]) -> Bool {

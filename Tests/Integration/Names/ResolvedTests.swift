@@ -67,7 +67,8 @@ struct ResolvedTests {
         #expect(lookup("outside.example").contains("7.7.7.7"), "\(engine.log)")
         // Nobody but the stub knows this name
         #expect(lookup("_localdnsstub.").contains("127.0.0.53"))
-        #expect(lookup("big.example").contains("10.60.0.60"))
+        // busybox asks by UDP alone: as much as fits
+        #expect(lookup("big.example").contains("10.60.0.1\n"))
         #expect(engine.skiff("exec", "client", "cat", "/etc/resolv.conf").output.contains("nameserver 127.0.0.11\n"))
         #expect(engine.skiff("exec", "client", "cat", "/etc/resolv.conf").output.contains("search shop.example\n"))
         // The default network's containers cannot reach the stub: they get the servers behind it

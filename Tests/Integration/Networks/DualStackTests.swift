@@ -8,7 +8,7 @@ private let kernelHasIPv6 = (try? NamespaceThread().run { try NetSysctl.read("ip
 
 /// IPv6 on the default network: there where the kernel has it, in whatever state the records and the bridge are. That packets
 /// flow is the matrix's business.
-@Suite(.enabled(if: kernelHasIPv6, "this kernel has no IPv6"))
+@Suite(.enabled(if: kernelHasIPv6 && hasTables, "this kernel has no IPv6 or lacks nf_tables"))
 struct DualStackTests {
     private func addresses6(of link: String, _ thread: NamespaceThread) throws -> [IPv6Address] {
         try thread.run {

@@ -80,7 +80,7 @@ struct ForwardTests {
         stage.becomes("port denied", reached: false)
         try ufw.ufw("allow \(Stage.published)/tcp", "delete deny \(Stage.published)/tcp", "disable")
         stage.becomes("disabled", denied: true)
-        #expect(!scene.output("iptables-nft -S FORWARD").contains("skiff"))
+        #expect(eventually(timeout: 2) { !scene.output("iptables-nft -S FORWARD").contains("skiff") })
         try ufw.ufw("--force enable")
         stage.becomes("enabled again")
         // A rule that somebody adds behind ours has its say.
@@ -215,7 +215,9 @@ struct ForwardTests {
         let server = try EchoServer(second.thread, 80)
         #expect(!again.isReached)
         #expect(try scene.fromHost("127.0.0.1", 8100, milliseconds: 200) == .silence)
-        _ = scene.output("iptables-legacy -A INPUT -i lo -j ACCEPT")
+        // Answers come in by the bridge: who drops them at its input hears nothing.
+        _ = scene.output(
+            "iptables-legacy -A INPUT -i lo -j ACCEPT; iptables-legacy -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT")
         let third = try await SceneContainer(again.service, "third", ports: [.port(8101, 80)])
         #expect(!again.isReached)
         #expect(try scene.fromHost("127.0.0.1", 8100) == .answered(seenAs: "172.30.0.1"))

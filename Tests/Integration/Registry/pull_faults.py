@@ -149,9 +149,9 @@ case("cut-always", [{"on": "{blob}", "cut": 0}], r"ended|cut|broke|closed", 30, 
 case("dropped-always", [{"on": "{blob}", "drop": True}], r"ended|cut|broke|closed|EOF", 30, after=tries("{blob}", 2, 24))
 case("stall-always", [{"on": "{blob}", "stall": 1000}], r"timed out|timeout|stall|nothing", 40, at=sleepy)
 case("head-stalls", [{"on": "{blob}", "headstall": True}], r"timed out|timeout|stall|nothing", 40, at=sleepy)
-case("manifest-drips", [{"on": "{document}", "drip": 2}], r"slow|timed out|timeout", 40, at=sleepy)
-case("config-drips", [{"on": "GET /v2/{repo}/blobs/{config}", "drip": 2}], r"slow|timed out|timeout", 40, at=sleepy)
-case("token-drips", [{"on": "{token}", "drip": 2}], r"slow|timed out|timeout", 40, at=secret)
+case("manifest-drips", [{"on": "{document}", "drip": 2}], r"slow|timed out|timeout|nothing moved", 40, at=sleepy)
+case("config-drips", [{"on": "GET /v2/{repo}/blobs/{config}", "drip": 2}], r"slow|timed out|timeout|nothing moved", 40, at=sleepy)
+case("token-drips", [{"on": "{token}", "drip": 2}], r"slow|timed out|timeout|nothing moved", 40, at=secret)
 for how in ("length", "chunked", "close"):
     case("endless-manifest-" + how, [{"on": "{document}", "endless": how}], r"larger|MiB|length|too large|limit")
     case("endless-config-" + how, [{"on": "GET /v2/{repo}/blobs/{config}", "endless": how}], r"bytes|longer|length")
