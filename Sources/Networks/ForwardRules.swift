@@ -3,17 +3,7 @@ import Model
 
 /// The base chains of the forward hook that other programs have made, with all rules of their tables, as the kernel has them.
 package struct ForwardRules: Sendable, Hashable {
-    package struct Gate: Sendable, Hashable {
-        package var table: TablesName
-        package var chain: String
-        package var entry: TablesChain.Entry
-
-        package init(table: TablesName, chain: String, entry: TablesChain.Entry) {
-            self.table = table
-            self.chain = chain
-            self.entry = entry
-        }
-    }
+    package typealias Gate = HostRules.Gate
 
     package struct Table: Sendable, Hashable {
         package var rules: [String: [TablesRule]]

@@ -4,7 +4,7 @@ import Model
 /// The rules of the host that decide what reaches its own processes: all base chains of the input hook, with everything
 /// that they lead to, as the kernel has them.
 package struct HostRules: Sendable, Hashable {
-    /// A base chain of the input hook, whoever made it.
+    /// A base chain of the input hook (of the forward hook in `ForwardRules`), whoever made it.
     package struct Gate: Sendable, Hashable {
         package var table: TablesName
         package var chain: String
